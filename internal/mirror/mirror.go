@@ -1,0 +1,239 @@
+// Package mirror is the heart: one bounded run that brings a module's table up to what
+// Zoho shows now. It knows the order of things and does no I/O of its own.
+//
+// The life of a run: claim the module's lock and open the run row; for each stream read
+// pages by keyset, mapping and writing one while the next is fetched, until the stream is
+// exhausted or the time is spent; close the run row and free the lock.
+package mirror
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"zohomirror/internal/crm"
+	"zohomirror/internal/postgres"
+	"zohomirror/internal/zoho"
+)
+
+// Config bounds a run.
+type Config struct {
+	Deadline   time.Duration // a run has ended by itself before this
+	Overlap    time.Duration // how late Zoho may show an edit
+	StaleAfter time.Duration // a lock not renewed for so long is taken over
+	PageSize   int           // records a page may ask for, at most 2000
+}
+
+// Mirror runs modules. It is safe for concurrent use.
+type Mirror struct {
+	config Config
+	zoho   *zoho.Client
+	db     *postgres.Store
+	log    *slog.Logger
+
+	stop     sync.Once
+	stopping chan struct{}
+}
+
+// New returns a mirror of what zoho shows in db.
+func New(config Config, client *zoho.Client, db *postgres.Store, log *slog.Logger) *Mirror {
+	return &Mirror{config: config, zoho: client, db: db, log: log, stopping: make(chan struct{})}
+}
+
+// Stop makes all runs end at their next page boundary, each with its checkpoint.
+func (m *Mirror) Stop() {
+	m.stop.Do(func() { close(m.stopping) })
+}
+
+// Statuses of a Result.
+const (
+	StatusOK      = "ok"
+	StatusSkipped = "skipped"
+	StatusFailed  = "failed"
+)
+
+// Why a run ended.
+const (
+	reasonComplete   = "complete"    // every stream is exhausted
+	reasonTimeBudget = "time-budget" // the next run goes on where this one stopped
+	reasonStopping   = "stopping"    // the process was asked to end
+	reasonLockHeld   = "lock-held"
+)
+
+// Run reads one module's changes and writes them. The error is non-nil exactly when the
+// result's status is failed; whatever was committed before stays, with its checkpoint.
+// It ends by itself within Config.Deadline.
+func (m *Mirror) Run(ctx context.Context, module *crm.Module) (Result, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Result{}, err
+	}
+	started := time.Now()
+	log := m.log.With("run_id", id.String(), "module", module.Name)
+	ctx, cancel := context.WithDeadline(ctx, started.Add(m.config.Deadline-m.reserve()))
+	defer cancel()
+
+	claimed, err := m.db.Claim(ctx, module, id, m.config.StaleAfter)
+	if err != nil {
+		return unclaimed(ctx, log, id, module, started, err)
+	}
+	r := &run{Mirror: m, claimed: claimed, log: log, started: started, reason: reasonComplete}
+	err = r.readAll(ctx)
+	return r.close(ctx, err)
+}
+
+// reserve is the part of the deadline kept for closing a run.
+func (m *Mirror) reserve() time.Duration { return m.config.Deadline / 10 }
+
+// unclaimed is the result of a run that did not get the lock.
+func unclaimed(ctx context.Context, log *slog.Logger, id uuid.UUID, module *crm.Module, started time.Time, err error) (Result, error) {
+	result := Result{RunID: id, Module: module.Name, Duration: time.Since(started)}
+	var held *postgres.Held
+	if errors.As(err, &held) {
+		log.InfoContext(ctx, "run skipped", "reason", reasonLockHeld, "held_since", held.Since)
+		result.Status, result.HeldSince = StatusSkipped, held.Since
+		return result, nil
+	}
+	result.Status, result.Err, result.Hint = StatusFailed, err.Error(), hint(err)
+	log.ErrorContext(ctx, "run failed", "error", err, "hint", result.Hint)
+	return result, err
+}
+
+// A run is one bounded pass over a module that holds its lock.
+type run struct {
+	*Mirror
+	claimed *postgres.Run
+	log     *slog.Logger
+	started time.Time
+
+	meta    metadata
+	plan    *crm.Plan
+	writer  *postgres.Writer
+	counts  postgres.Counts
+	slowest time.Duration // the longest that Zoho took for a page
+	more    bool
+	reason  string
+}
+
+// readAll reads every stream of the module to its end, or until the run must stop.
+func (r *run) readAll(ctx context.Context) error {
+	if err := r.readMetadata(ctx); err != nil {
+		return err
+	}
+	if err := r.replan(); err != nil {
+		return err
+	}
+	for _, stream := range r.claimed.Module.Streams {
+		if err := r.readStream(ctx, stream); err != nil || r.more {
+			return err
+		}
+	}
+	return nil
+}
+
+// readStream reads a stream's window page by page: while one is written, the next is fetched.
+func (r *run) readStream(ctx context.Context, stream crm.Stream) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	reader := r.newReader(stream)
+	next := reader.fetch(ctx)
+	for {
+		page, err := r.await(ctx, reader, next)
+		if err != nil || page == nil {
+			return err
+		}
+		end, err := reader.endOf(page)
+		if err != nil {
+			return err
+		}
+		proceed := end.more && r.mayGoOn()
+		if proceed {
+			reader.advance(page, end)
+			next = reader.fetch(ctx)
+		}
+		if err := r.write(ctx, reader, page, end); err != nil {
+			drain(cancel, next, proceed)
+			return err
+		}
+		if !proceed {
+			r.more = end.more
+			return nil
+		}
+	}
+}
+
+// write maps a page and commits it with the checkpoint that it brings.
+func (r *run) write(ctx context.Context, reader *reader, page *zoho.Page, end pageEnd) error {
+	checkpoints := reader.checkpoints(r.claimed.Checkpoints, end)
+	counts, err := r.writer.Page(ctx, r.plan.Map(page.Records), checkpoints...)
+	if err != nil {
+		return err
+	}
+	for _, c := range checkpoints {
+		r.claimed.Checkpoints[c.Stream] = c
+	}
+	r.counts = r.counts.Plus(counts)
+	r.log.DebugContext(ctx, "page written", "stream", reader.stream.Name, "rows", counts.Processed,
+		"inserted", counts.Inserted, "updated", counts.Updated, "unchanged", counts.Unchanged,
+		"quarantined", counts.Quarantined, "more", end.more)
+	return nil
+}
+
+// mayGoOn reports whether there is time for one more page; if not, it notes why.
+func (r *run) mayGoOn() bool {
+	select {
+	case <-r.stopping:
+		r.reason = reasonStopping
+		return false
+	default:
+	}
+	if time.Since(r.started)+r.slowest+2*r.reserve() > r.config.Deadline {
+		r.reason = reasonTimeBudget
+		return false
+	}
+	return true
+}
+
+// close ends the run: its row is closed and its lock freed in one transaction, which has
+// a limit of its own since the run's time may be spent.
+func (r *run) close(ctx context.Context, failure error) (Result, error) {
+	outcome := postgres.Outcome{
+		Watermark: r.claimed.Checkpoints[crm.StreamModified].Watermark,
+		More:      r.more,
+		Reason:    r.reason,
+	}
+	if failure != nil {
+		outcome.Reason, outcome.Err, outcome.Hint = "", failure.Error(), hint(failure)
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(r.reserve(), time.Second))
+	defer cancel()
+	if err := r.claimed.Close(closing, r.counts, outcome); err != nil && !errors.Is(failure, postgres.ErrLockLost) {
+		failure = errors.Join(failure, err)
+		outcome.Err, outcome.Hint = failure.Error(), hint(failure)
+	}
+
+	result := r.result(outcome)
+	if failure != nil {
+		r.log.ErrorContext(ctx, "run failed", "error", failure, "hint", outcome.Hint, "pages", r.counts.Pages)
+		return result, failure
+	}
+	r.log.InfoContext(ctx, "run ended", "records_processed", r.counts.Processed, "inserted", r.counts.Inserted,
+		"updated", r.counts.Updated, "unchanged", r.counts.Unchanged, "quarantined", r.counts.Quarantined,
+		"pages", r.counts.Pages, "more", r.more, "reason", r.reason, "watermark", outcome.Watermark,
+		"duration_ms", result.Duration.Milliseconds())
+	return result, nil
+}
+
+// hint says what the operator should do about an error.
+func hint(err error) string {
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		return hinted.Hint()
+	}
+	return postgres.Hint(err)
+}

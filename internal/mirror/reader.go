@@ -1,0 +1,150 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"zohomirror/internal/crm"
+	"zohomirror/internal/postgres"
+	"zohomirror/internal/zoho"
+)
+
+// ramp is what a stream's pages ask for, each step after a full page: an idle tick costs
+// one credit, and a big delta a tenth of the calls (zoho-api, "Paging, limits, cost").
+var ramp = []int{200, 1000, 2000}
+
+// A reader reads one stream's window, a page ahead of the writer.
+type reader struct {
+	run    *run
+	stream crm.Stream
+	first  bool // the stream has never been read
+
+	checkpoint postgres.Checkpoint
+	after      zoho.Cursor
+	step       int // in ramp
+	limit      int // set where a page came out too large, else 0
+}
+
+func (r *run) newReader(stream crm.Stream) *reader {
+	c, known := r.claimed.Checkpoints[stream.Name]
+	c.Stream = stream.Name
+	reader := &reader{run: r, stream: stream, first: !known, checkpoint: c, after: windowStart(c, r.config.Overlap)}
+	if !c.CursorTime.IsZero() {
+		reader.step = len(ramp) - 1 // an open window is a big one
+	}
+	return reader
+}
+
+func (r *reader) size() int {
+	size := min(ramp[r.step], r.run.config.PageSize)
+	if r.limit > 0 {
+		size = min(size, r.limit)
+	}
+	return size
+}
+
+// fetched is a page on its way.
+type fetched struct {
+	page *zoho.Page
+	err  error
+	took time.Duration
+}
+
+// fetch asks for the window's next page in the background.
+func (r *reader) fetch(ctx context.Context) <-chan fetched {
+	query := zoho.Query{
+		Module:  r.run.claimed.Module.API,
+		Columns: r.run.plan.Select,
+		Filter:  r.stream.Filter,
+		OrderBy: r.stream.OrderBy,
+		After:   r.after,
+		Limit:   r.size(),
+	}
+	result := make(chan fetched, 1)
+	go func() {
+		began := time.Now()
+		page, err := r.run.zoho.Query(ctx, query)
+		result <- fetched{page: page, err: err, took: time.Since(began)}
+	}()
+	return result
+}
+
+// drain ends a fetch whose page nobody will write, and waits until it has ended.
+func drain(cancel context.CancelFunc, next <-chan fetched, pending bool) {
+	cancel()
+	if pending {
+		<-next
+	}
+}
+
+// await returns the page that is on its way. It mends what can be mended by asking again:
+// a column that Zoho does not know is left out, a page that is too large is halved. It
+// returns no page and no error where the run's time ended while it waited, but not before
+// the run had committed something.
+func (r *run) await(ctx context.Context, reader *reader, next <-chan fetched) (*zoho.Page, error) {
+	for {
+		got := <-next
+		r.slowest = max(r.slowest, got.took)
+		column, unknown := zoho.UnknownColumn(got.err)
+		switch {
+		case got.err == nil:
+			return got.page, nil
+		case unknown:
+			if err := r.refuse(ctx, column); err != nil {
+				return nil, errors.Join(err, got.err)
+			}
+		case errors.Is(got.err, zoho.ErrPageTooLarge) && reader.size() > 1:
+			reader.limit = reader.size() / 2
+		case ctx.Err() != nil && r.counts.Pages > 0:
+			r.more, r.reason = true, reasonTimeBudget
+			r.log.WarnContext(ctx, "Zoho did not answer within the run's time; the next run asks again",
+				"stream", reader.stream.Name, "error", got.err)
+			return nil, nil
+		default:
+			return nil, fmt.Errorf("read %s, stream %s: %w", r.claimed.Module.Name, reader.stream.Name, got.err)
+		}
+		next = reader.fetch(ctx)
+	}
+}
+
+// endOf places the page in the window.
+func (r *reader) endOf(page *zoho.Page) (pageEnd, error) {
+	end := pageEnd{more: page.More, asOf: page.AsOf, zohoClock: page.ZohoClock}
+	if len(page.Records) == 0 {
+		return end, nil
+	}
+	id, at, ok := r.run.plan.Last(page.Records, r.stream.OrderBy)
+	if ok {
+		end.last = zoho.Cursor{Time: at, ID: id}
+	}
+	if end.more && (!ok || end.last == r.after) {
+		return pageEnd{}, fmt.Errorf("read %s, stream %s: a page of %d records has none with an id and a %s after %s: there is no place to go on from",
+			r.run.claimed.Module.Name, r.stream.Name, len(page.Records), r.stream.OrderBy, r.after.Time)
+	}
+	return end, nil
+}
+
+// advance moves the reader behind the page. Only a full page lets the next one ask for more.
+func (r *reader) advance(page *zoho.Page, end pageEnd) {
+	if len(page.Records) >= r.size() && r.step < len(ramp)-1 {
+		r.step++
+	}
+	r.after = end.last
+}
+
+// checkpoints returns what commits with the page: the stream's own checkpoint and, with the
+// first page ever of the converted leads, the start of the newly converted: whoever was
+// converted before that page was asked for is in this stream.
+func (r *reader) checkpoints(known map[string]postgres.Checkpoint, end pageEnd) []postgres.Checkpoint {
+	r.checkpoint = windowAfter(r.checkpoint, end, r.run.config.Overlap)
+	all := []postgres.Checkpoint{r.checkpoint}
+	if r.first && r.stream.Name == crm.StreamConverted && end.zohoClock {
+		if _, begun := known[crm.StreamNewlyConverted]; !begun {
+			all = append(all, postgres.Checkpoint{Stream: crm.StreamNewlyConverted, Watermark: end.asOf.Truncate(time.Second)})
+		}
+	}
+	r.first = false
+	return all
+}

@@ -1,0 +1,217 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"zohomirror/internal/crm"
+)
+
+// Checkpoint is how far a stream has been read. Between two windows only Watermark
+// is set; while a window is open the cursor says after which record the next page begins.
+type Checkpoint struct {
+	Stream     string    `json:"stream"`
+	Watermark  time.Time `json:"watermark"`
+	CursorTime time.Time `json:"cursor_time"`
+	CursorID   string    `json:"cursor_id"`
+	WindowAsOf time.Time `json:"window_as_of"` // Zoho's time up to which the open window is complete
+	ZohoClock  bool      `json:"window_zoho_clock"`
+	Young      bool      `json:"window_young"` // a young page has fixed WindowAsOf
+}
+
+// Metadata is one entry of what Zoho said about itself.
+type Metadata struct {
+	Body json.RawMessage
+	Age  time.Duration
+}
+
+// Run is a claimed module: the right to write its rows until the lock is lost.
+type Run struct {
+	ID          uuid.UUID
+	Module      *crm.Module
+	StartedAt   time.Time
+	Checkpoints map[string]Checkpoint // by stream
+	Money       map[string]crm.Width  // numeric columns with bounds, by name
+	Metadata    map[string]Metadata   // by key
+
+	store      *Store
+	unsettled  bool // the module has open quarantine entries
+	progress   Counts
+	partitions bool // next month's partition is there
+}
+
+// Held says that another run holds the module's lock.
+type Held struct {
+	Since time.Time
+}
+
+func (h *Held) Error() string {
+	return "another run holds the module's lock since " + h.Since.UTC().Format(time.RFC3339)
+}
+
+// A locked row answers within this time or counts as held: whoever holds it is at work.
+const claimWait = time.Second
+
+// Claim opens a run: it takes the module's lock, or one that has not been renewed for
+// staleAfter, closes what a killed run left open, and reads all a run needs to begin.
+// It returns *Held when another run is at work; that too leaves its row in sync_runs.
+func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, staleAfter time.Duration) (*Run, error) {
+	run := &Run{ID: id, Module: module, store: s}
+	status, since, err := s.claim(ctx, run, staleAfter)
+	switch {
+	case sqlState(err) == codeLockNotAvailable:
+		return nil, s.recordSkipped(ctx, module, id)
+	case sqlState(err) == codeUndefinedTable:
+		return nil, fmt.Errorf("claim %s: %w: %w", module.Name, &SchemaError{Want: SchemaVersion}, err)
+	case err != nil:
+		return nil, fmt.Errorf("claim %s: %w", module.Name, err)
+	case status == "skipped":
+		return nil, &Held{Since: since}
+	}
+	return run, nil
+}
+
+func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (status string, since time.Time, err error) {
+	module, id := run.Module.Name, run.ID.String()
+	batch := &pgx.Batch{}
+	batch.Queue(setLimits, claimWait.String())
+	batch.Queue(lockClaim, module, id, staleAfter.String())
+	batch.Queue(runsCloseOrphans, module, id)
+	batch.Queue(runOpen, module, id)
+	batch.Queue(claimState, module)
+	batch.Queue(moneyWidths, module)
+
+	err = s.pipeline(ctx, batch, func(results pgx.BatchResults) error {
+		for range 3 {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
+		}
+		if err := results.QueryRow().Scan(&run.StartedAt, &status); err != nil {
+			return err
+		}
+		var state claimed
+		if err := results.QueryRow().Scan(&since, &state.version, &state.checkpoints, &state.metadata, &run.unsettled, &run.partitions); err != nil {
+			return err
+		}
+		if err := state.into(run); err != nil {
+			return err
+		}
+		return readWidths(results, run)
+	})
+	return status, since, err
+}
+
+// claimed is what the claim reads, in the form it arrives in.
+type claimed struct {
+	version               int64
+	checkpoints, metadata []byte
+}
+
+func (c claimed) into(run *Run) error {
+	if c.version != SchemaVersion {
+		return &SchemaError{Found: c.version, Want: SchemaVersion}
+	}
+	var checkpoints []Checkpoint
+	var metadata map[string]struct {
+		Body    json.RawMessage `json:"body"`
+		Seconds int64           `json:"age"`
+	}
+	if err := errors.Join(json.Unmarshal(c.checkpoints, &checkpoints), json.Unmarshal(c.metadata, &metadata)); err != nil {
+		return err
+	}
+	run.Checkpoints = make(map[string]Checkpoint, len(checkpoints))
+	for _, c := range checkpoints {
+		run.Checkpoints[c.Stream] = c
+	}
+	run.Metadata = make(map[string]Metadata, len(metadata))
+	for key, m := range metadata {
+		run.Metadata[key] = Metadata{Body: m.Body, Age: time.Duration(m.Seconds) * time.Second}
+	}
+	return nil
+}
+
+func readWidths(results pgx.BatchResults, run *Run) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	run.Money = map[string]crm.Width{}
+	var column string
+	var width crm.Width
+	_, err = pgx.ForEachRow(rows, []any{&column, &width.Precision, &width.Scale}, func() error {
+		run.Money[column] = width
+		return nil
+	})
+	return err
+}
+
+// recordSkipped leaves a run row for a call that met a locked lock row.
+func (s *Store) recordSkipped(ctx context.Context, module *crm.Module, id uuid.UUID) error {
+	var since time.Time
+	if err := s.pool.QueryRow(ctx, runSkipped, module.Name, id.String()).Scan(&since); err != nil {
+		return fmt.Errorf("record the skipped run of %s: %w", module.Name, err)
+	}
+	return &Held{Since: since}
+}
+
+const (
+	// The database's clock alone decides what is stale.
+	lockClaim = `
+INSERT INTO sync_locks AS l (module, claimed_by, claimed_at)
+VALUES ($1, $2::uuid, clock_timestamp())
+ON CONFLICT (module) DO UPDATE
+SET claimed_by = excluded.claimed_by, claimed_at = excluded.claimed_at
+WHERE l.claimed_by IS NULL OR l.claimed_at < clock_timestamp() - $3::interval`
+
+	runsCloseOrphans = `
+UPDATE sync_runs
+SET status = 'failed', ended_at = clock_timestamp(),
+    error = 'the process ended without closing this run; run ' || $2 || ' took the lock over',
+    hint = 'nothing is lost: that run went on from the last checkpoint. If it happens often, look for what kills the process'
+WHERE module = $1 AND status = 'running'
+  AND EXISTS (SELECT FROM sync_locks WHERE module = $1 AND claimed_by = $2::uuid)`
+
+	runOpen = `
+INSERT INTO sync_runs (id, module, status, ended_at, reason)
+SELECT $2::uuid, $1,
+       CASE WHEN claimed_by = $2::uuid THEN 'running' ELSE 'skipped' END,
+       CASE WHEN claimed_by = $2::uuid THEN NULL ELSE clock_timestamp() END,
+       CASE WHEN claimed_by = $2::uuid THEN NULL ELSE 'lock-held' END
+FROM sync_locks
+WHERE module = $1
+RETURNING started_at, status`
+
+	claimState = `
+SELECT l.claimed_at,
+       (SELECT coalesce(max(version_id), 0) FROM sync_migrations WHERE is_applied),
+       (SELECT coalesce(jsonb_agg(jsonb_strip_nulls(to_jsonb(w))), '[]') FROM sync_watermarks w WHERE w.module = $1),
+       (SELECT coalesce(jsonb_object_agg(m.key, jsonb_build_object('body', m.body,
+               'age', extract(epoch FROM clock_timestamp() - m.fetched_at)::bigint)), '{}')
+          FROM sync_metadata m WHERE m.key = 'users' OR m.key LIKE '%:' || $1),
+       EXISTS (SELECT FROM sync_quarantine q WHERE q.module = $1 AND q.settled_at IS NULL),
+       to_regclass('sync_runs_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')) IS NOT NULL
+FROM sync_locks l
+WHERE l.module = $1`
+
+	// A numeric column's type modifier holds its precision and scale.
+	moneyWidths = `
+SELECT a.attname,
+       CASE WHEN a.atttypmod < 0 THEN 0 ELSE (a.atttypmod - 4) >> 16 & 65535 END,
+       CASE WHEN a.atttypmod < 0 THEN 0 ELSE (a.atttypmod - 4) & 2047 END
+FROM pg_attribute a
+WHERE a.attrelid = to_regclass($1) AND a.atttypid = 'numeric'::regtype AND NOT a.attisdropped`
+
+	runSkipped = `
+WITH skipped AS (
+	INSERT INTO sync_runs (id, module, status, ended_at, reason)
+	VALUES ($2::uuid, $1, 'skipped', clock_timestamp(), 'lock-held')
+)
+SELECT claimed_at FROM sync_locks WHERE module = $1`
+)

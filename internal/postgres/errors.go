@@ -1,0 +1,93 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrLockLost says that another run has taken the module's lock over. The run that
+// gets it has written nothing since and must write nothing more.
+var ErrLockLost = errors.New("this run no longer holds its module's lock: another run took it over, and nothing more was written")
+
+// A SchemaError says that the schema is not the one this binary was built for.
+type SchemaError struct {
+	Found, Want int64
+}
+
+func (e *SchemaError) Error() string {
+	if e.Found > e.Want {
+		return "the database was migrated by a newer zohomirror"
+	}
+	return "the database is not migrated to this version's schema"
+}
+
+// Hint says what to do.
+func (e *SchemaError) Hint() string {
+	if e.Found > e.Want {
+		return "deploy the newer version everywhere; this one would not know what it writes to"
+	}
+	return "run: zohomirror migrate"
+}
+
+// PostgreSQL's codes for what this package tells apart
+// (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+const (
+	codeDivisionByZero   = "22012"
+	codeLockNotAvailable = "55P03"
+	codeUndefinedTable   = "42P01"
+)
+
+func sqlState(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
+}
+
+// rowFault reports whether the database refused a row, not the call or the run:
+// data exceptions, violated constraints and exceeded limits only.
+func rowFault(err error) bool {
+	code := sqlState(err)
+	return strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")
+}
+
+var hints = map[string]string{
+	"25006": "the database is read-only: point DATABASE_URL at the primary, and see whether the provider froze it for its disk or its bill",
+	"28000": "the database refuses this user: check DATABASE_URL's user, and the server's pg_hba.conf",
+	"28P01": "the database refuses this password: check DATABASE_URL",
+	"3D000": "there is no such database: check the name in DATABASE_URL",
+	"42501": "the database user lacks a right: run zohomirror migrate as the owner, and grant zohomirror_service to this user",
+	"42P01": "the database is not migrated: run zohomirror migrate",
+	"42703": "the tables do not have the columns of this version: run zohomirror migrate",
+	"53100": "the database's disk is full: make room; the next run goes on by itself",
+	"53300": "the database has no connection left: use a pooler's URL or raise max_connections",
+	"55P03": "another transaction holds a lock for more than 10 s: look for it in pg_stat_activity",
+	"57014": "a statement took more than 10 s: look at the database's load",
+	"57P03": "the database is starting or shutting down: the next run goes on by itself",
+}
+
+// Hint says what the operator should do about an error of the database; it is empty
+// where there is nothing better to say than the error itself.
+func Hint(err error) string {
+	if hint, ok := hints[sqlState(err)]; ok {
+		return hint
+	}
+	var dns *net.DNSError
+	var network *net.OpError
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.As(err, &dns):
+		return "the host name in DATABASE_URL is not known: check its spelling; Supabase pauses free projects, whose names then vanish"
+	case errors.As(err, &network), errors.As(err, &connect):
+		return "the database does not answer at the address in DATABASE_URL: is it running, and reachable from here?"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the database did not answer in time: look at its load and its locks"
+	default:
+		return ""
+	}
+}

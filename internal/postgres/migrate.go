@@ -1,0 +1,107 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"zohomirror/migrations"
+)
+
+const (
+	migrationsTable = "sync_migrations"
+	migrationsLock  = "sync_migrations_lock"
+)
+
+// SchemaVersion is the schema this binary was built for: the number of its newest migration.
+const SchemaVersion = 3
+
+// Migrate brings the schema to SchemaVersion. It may run twice and in two processes at
+// once: a lease row, not a session lock, keeps them apart, so a transaction pooler will do.
+func (s *Store) Migrate(ctx context.Context) error {
+	err := s.applyMigrations(ctx)
+	for range 2 {
+		// Two processes that make the same bookkeeping table at the same instant collide
+		// in the catalogue; the second attempt finds the table there.
+		if code := sqlState(err); code != "23505" && code != "42P07" {
+			break
+		}
+		err = s.applyMigrations(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("migrate the database: %w", err)
+	}
+	if err := s.makePartitions(ctx); err != nil {
+		return fmt.Errorf("make the partitions of sync_runs: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) applyMigrations(ctx context.Context) (err error) {
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	locker, err := lock.NewPostgresTableLocker(
+		lock.WithTableName(migrationsLock),
+		lock.WithTableLockTimeout(time.Second, 120),
+	)
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, migrations.Files,
+		goose.WithTableName(migrationsTable),
+		goose.WithLocker(locker))
+	if err != nil {
+		return err
+	}
+	found, err := provider.GetDBVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if found > SchemaVersion {
+		return &SchemaError{Found: found, Want: SchemaVersion}
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// makePartitions makes the partitions of this month and the next two, each closed to
+// Supabase's roles like its parent. It is safe to repeat.
+func (s *Store) makePartitions(ctx context.Context) error {
+	month := time.Now().UTC()
+	month = time.Date(month.Year(), month.Month(), 1, 0, 0, 0, 0, time.UTC)
+	for range 3 {
+		next := month.AddDate(0, 1, 0)
+		name := "sync_runs_" + month.Format("2006_01")
+		_, err := s.pool.Exec(ctx, fmt.Sprintf(makePartition, name, month.Format(time.DateOnly), next.Format(time.DateOnly)))
+		if err != nil && sqlState(err) != "42P07" {
+			return err
+		}
+		month = next
+	}
+	return nil
+}
+
+// makePartition's names and dates are made here, from the clock alone.
+const makePartition = `
+DO $$
+BEGIN
+	IF to_regclass('%[1]s') IS NOT NULL THEN
+		RETURN;
+	END IF;
+	CREATE TABLE %[1]s PARTITION OF sync_runs FOR VALUES FROM ('%[2]s 00:00+00') TO ('%[3]s 00:00+00');
+	ALTER TABLE %[1]s ENABLE ROW LEVEL SECURITY;
+	REVOKE ALL ON %[1]s FROM public;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
+		REVOKE ALL ON %[1]s FROM anon;
+	END IF;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated') THEN
+		REVOKE ALL ON %[1]s FROM authenticated;
+	END IF;
+END
+$$`

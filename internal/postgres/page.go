@@ -1,0 +1,248 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"zohomirror/internal/crm"
+)
+
+// Writer writes the pages of one run, read by one plan.
+type Writer struct {
+	run    *Run
+	upsert *upsert
+	arrays arrays
+}
+
+// Writer returns a writer for pages that were mapped by plan. A run whose plan changes
+// takes a new one.
+func (r *Run) Writer(plan *crm.Plan) *Writer {
+	return &Writer{run: r, upsert: newUpsert(r.Module, plan)}
+}
+
+// Page writes a page: rows, quarantine and checkpoints commit together or not at all, in
+// one round trip. It returns what it did with the page's rows, or ErrLockLost.
+func (w *Writer) Page(ctx context.Context, batch crm.Batch, checkpoints ...Checkpoint) (Counts, error) {
+	counts, err := w.write(ctx, batch, checkpoints)
+	if rowFault(err) {
+		// Some row is at fault: find out which, in a transaction that can go back a step.
+		counts, err = w.sift(ctx, batch, checkpoints)
+	}
+	if err != nil {
+		return Counts{}, fmt.Errorf("write a page of %s: %w", w.run.Module.Name, err)
+	}
+	w.run.progress = w.run.progress.Plus(counts)
+	w.run.unsettled = w.run.unsettled || counts.Quarantined > 0
+	return counts, nil
+}
+
+// A statement is one step of a pipeline, its parameters encoded.
+type statement struct {
+	sql     string
+	values  [][]byte
+	oids    []uint32
+	formats []int16
+	read    func(*pgconn.ResultReader)
+}
+
+// write sends the whole page as one pipeline.
+func (w *Writer) write(ctx context.Context, batch crm.Batch, checkpoints []Checkpoint) (Counts, error) {
+	counts := pageCounts(batch)
+	steps := []statement{
+		{sql: setLimits, values: text(limit.String())},
+		{sql: fence, values: text(w.run.Module.Name, w.run.ID.String())},
+	}
+	fenced := len(steps)
+	if len(batch.Rows) > 0 {
+		steps = append(steps, w.rowsStatement(batch.Rows, &counts))
+	}
+	steps = append(steps, w.quarantine(batch)...)
+	steps = append(steps, w.bookkeeping(checkpoints, &counts)...)
+
+	conn, err := w.run.store.pool.Acquire(ctx)
+	if err != nil {
+		return Counts{}, err
+	}
+	defer conn.Release()
+	done, err := runPipeline(ctx, conn.Conn().PgConn(), steps)
+	if err != nil && done < fenced && sqlState(err) == codeDivisionByZero {
+		return Counts{}, ErrLockLost
+	}
+	return counts, err
+}
+
+// runPipeline sends the steps with a single Sync, which makes them one transaction. It
+// returns how many were done before the error.
+func runPipeline(ctx context.Context, conn *pgconn.PgConn, steps []statement) (done int, err error) {
+	pipeline := &pgconn.Batch{}
+	for _, s := range steps {
+		pipeline.ExecParams(s.sql, s.values, s.oids, s.formats, nil)
+	}
+	results := conn.ExecBatch(ctx, pipeline)
+	for results.NextResult() {
+		result := results.ResultReader()
+		if read := steps[done].read; read != nil {
+			read(result)
+		}
+		if _, err = result.Close(); err != nil {
+			break
+		}
+		done++
+	}
+	if closed := results.Close(); err == nil {
+		err = closed
+	}
+	return done, err
+}
+
+func (w *Writer) rowsStatement(rows []crm.Row, counts *Counts) statement {
+	values, oids, formats := w.upsert.params(&w.arrays, rows, w.run.ID.String())
+	return statement{
+		sql: w.upsert.sql, values: values, oids: oids, formats: formats,
+		read: func(result *pgconn.ResultReader) {
+			if result.NextRow() {
+				inserted, updated := number(result.Values()[0]), number(result.Values()[1])
+				counts.Inserted += inserted
+				counts.Updated += updated
+				counts.Unchanged += int64(len(rows)) - inserted - updated
+			}
+		},
+	}
+}
+
+const quarantinePut = `
+INSERT INTO sync_quarantine AS q (module, record_id, modified_time, reason, payload, run_id)
+SELECT $1, u.record_id, u.modified_time, u.reason, u.payload::json, $2::uuid
+FROM unnest($3, $4, $5, $6) AS u (record_id, modified_time, reason, payload)
+ON CONFLICT (module, record_id) WHERE settled_at IS NULL DO UPDATE
+SET modified_time = excluded.modified_time, reason = excluded.reason, payload = excluded.payload,
+    run_id = excluded.run_id, last_seen_at = clock_timestamp()
+WHERE (q.modified_time, q.reason, q.payload::text) IS DISTINCT FROM (excluded.modified_time, excluded.reason, excluded.payload::text)`
+
+// A good version settles an entry unless it is older than what was quarantined.
+const quarantineSettle = `
+UPDATE sync_quarantine q
+SET settled_at = clock_timestamp(), settled_by = $2::uuid
+FROM unnest($3, $4) AS u (record_id, modified_time)
+WHERE q.module = $1 AND q.record_id = u.record_id AND q.settled_at IS NULL
+  AND (q.modified_time IS NULL OR q.modified_time <= u.modified_time)`
+
+func (w *Writer) quarantine(batch crm.Batch) []statement {
+	var steps []statement
+	run := text(w.run.Module.Name, w.run.ID.String())
+	if n := len(batch.Problems); n > 0 {
+		ids, reasons, payloads, times := make([]string, n), make([]string, n), make([]string, n), make([]int64, n)
+		for i, p := range batch.Problems {
+			ids[i], reasons[i], payloads[i], times[i] = p.ID, p.Reason, p.Record, micros(p.Modified)
+		}
+		steps = append(steps, statement{
+			sql:     quarantinePut,
+			values:  append(run[:2:2], textArray(ids), timeArray(times), textArray(reasons), textArray(payloads)),
+			oids:    []uint32{pgtype.TextOID, 0, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID, pgtype.TextArrayOID, pgtype.TextArrayOID},
+			formats: []int16{0, 0, 1, 1, 1, 1},
+		})
+	}
+	if n := len(batch.Rows); n > 0 && w.run.unsettled {
+		ids, times := make([]string, n), make([]int64, n)
+		for i, row := range batch.Rows {
+			ids[i], times[i] = row.ID, micros(row.Modified)
+		}
+		steps = append(steps, statement{
+			sql:     quarantineSettle,
+			values:  append(run[:2:2], textArray(ids), timeArray(times)),
+			oids:    []uint32{pgtype.TextOID, 0, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID},
+			formats: []int16{0, 0, 1, 1},
+		})
+	}
+	return steps
+}
+
+const checkpointPut = `
+INSERT INTO sync_watermarks AS w (module, stream, watermark, cursor_time, cursor_id, window_as_of, window_zoho_clock, window_young)
+VALUES ($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::timestamptz, $7::boolean, $8::boolean)
+ON CONFLICT (module, stream) DO UPDATE
+SET watermark = excluded.watermark, cursor_time = excluded.cursor_time, cursor_id = excluded.cursor_id,
+    window_as_of = excluded.window_as_of, window_zoho_clock = excluded.window_zoho_clock,
+    window_young = excluded.window_young, updated_at = clock_timestamp()`
+
+const runProgress = `
+UPDATE sync_runs
+SET records_processed = records_processed + $3::bigint, pages = pages + 1
+WHERE id = $2::uuid AND started_at = $1::timestamptz`
+
+// bookkeeping moves the checkpoints and shows the progress of a run that is at work.
+func (w *Writer) bookkeeping(checkpoints []Checkpoint, counts *Counts) []statement {
+	var steps []statement
+	for _, c := range checkpoints {
+		steps = append(steps, statement{sql: checkpointPut, values: [][]byte{
+			[]byte(w.run.Module.Name), []byte(c.Stream), instant(c.Watermark), instant(c.CursorTime), optional(c.CursorID),
+			instant(c.WindowAsOf), strconv.AppendBool(nil, c.ZohoClock), strconv.AppendBool(nil, c.Young),
+		}})
+	}
+	if counts.Processed > 0 {
+		steps = append(steps, statement{sql: runProgress, values: [][]byte{
+			instant(w.run.StartedAt), []byte(w.run.ID.String()), strconv.AppendInt(nil, counts.Processed, 10),
+		}})
+	}
+	return steps
+}
+
+func pageCounts(batch crm.Batch) Counts {
+	return Counts{
+		Processed:   int64(len(batch.Rows) + len(batch.Problems)),
+		Quarantined: int64(len(batch.Problems)),
+		Pages:       1,
+	}
+}
+
+// Plus adds up what two pages did.
+func (c Counts) Plus(d Counts) Counts {
+	return Counts{
+		Processed: c.Processed + d.Processed, Inserted: c.Inserted + d.Inserted, Updated: c.Updated + d.Updated,
+		Unchanged: c.Unchanged + d.Unchanged, Quarantined: c.Quarantined + d.Quarantined, Pages: c.Pages + d.Pages,
+	}
+}
+
+// The encodings of single parameters, in text; nil is null.
+
+func text(values ...string) [][]byte {
+	encoded := make([][]byte, len(values))
+	for i, v := range values {
+		encoded[i] = []byte(v)
+	}
+	return encoded
+}
+
+func optional(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}
+
+func instant(t time.Time) []byte {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().AppendFormat(nil, time.RFC3339Nano)
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func number(text []byte) int64 {
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		panic(fmt.Sprintf("a count arrived as %q", text)) // the statement is ours: it cannot
+	}
+	return n
+}

@@ -1,0 +1,100 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Counts is what a run has done so far.
+type Counts struct {
+	Processed   int64 // rows and problems read
+	Inserted    int64
+	Updated     int64
+	Unchanged   int64 // equal to what is stored, or older
+	Quarantined int64
+	Pages       int
+}
+
+// Outcome is how a run ended.
+type Outcome struct {
+	Watermark time.Time // of the stream modified; zero when there is none yet
+	More      bool
+	Reason    string
+	Err       string // empty: the run is ok
+	Hint      string
+}
+
+// fence is the first thing each writing transaction does after its limits: it locks the
+// lock row, renews the claim, and fails, with all that follows it, when the run no longer
+// holds it.
+const fence = `
+WITH held AS (
+	UPDATE sync_locks SET claimed_at = clock_timestamp()
+	WHERE module = $1 AND claimed_by = $2::uuid
+	RETURNING 1
+)
+SELECT 1 / count(*) FROM held`
+
+const runClose = `
+UPDATE sync_runs
+SET status = $3, ended_at = clock_timestamp(), records_processed = $4, inserted = $5, updated = $6,
+    unchanged = $7, quarantined = $8, pages = $9, watermark = $10, more = $11, reason = $12,
+    error = $13, hint = $14
+WHERE id = $2::uuid AND started_at = $1`
+
+const lockFree = `UPDATE sync_locks SET claimed_by = NULL, claimed_at = clock_timestamp() WHERE module = $1`
+
+// Close ends the run: its row is closed and its lock freed together. It returns
+// ErrLockLost where the run was taken over, and has then changed nothing.
+func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
+	status := "ok"
+	if outcome.Err != "" {
+		status = "failed"
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(setLimits, limit.String())
+	batch.Queue(fence, r.Module.Name, r.ID.String())
+	batch.Queue(runClose, r.StartedAt, r.ID.String(), status, counts.Processed, counts.Inserted, counts.Updated,
+		counts.Unchanged, counts.Quarantined, counts.Pages, nullTime(outcome.Watermark), outcome.More,
+		nullText(outcome.Reason), nullText(outcome.Err), nullText(outcome.Hint))
+	batch.Queue(lockFree, r.Module.Name)
+
+	err := r.store.pipeline(ctx, batch, func(results pgx.BatchResults) error {
+		for range batch.Len() {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if sqlState(err) == codeDivisionByZero {
+		return ErrLockLost
+	}
+	if err != nil {
+		return fmt.Errorf("close the run: %w", err)
+	}
+	if !r.partitions {
+		if err := r.store.makePartitions(ctx); err != nil {
+			r.store.log.WarnContext(ctx, "next month's partition of sync_runs could not be made; its rows go to sync_runs_default",
+				"error", err, "hint", "run zohomirror migrate once a quarter as the owner of the tables")
+		}
+	}
+	return nil
+}
+
+func nullTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func nullText(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
