@@ -1,0 +1,217 @@
+package pgembed
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	startLimit = 60 * time.Second // for a server to answer
+	stopLimit  = 5 * time.Second  // for a server to end
+	startTries = 5                // another program may take the port that was free
+)
+
+// keep does a keeper's work and returns its exit status.
+func keep(encoded string) int {
+	// The server is told when the thread that started it ends: it must be the main one.
+	runtime.LockOSThread()
+	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent, however that ended
+		cancel()
+	}()
+
+	k := keeper{tell: json.NewEncoder(os.Stdout)}
+	err := json.Unmarshal([]byte(encoded), &k.options)
+	if err == nil {
+		err = k.run(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		k.say(message{Error: err.Error()})
+		return 1
+	}
+	return 0
+}
+
+type keeper struct {
+	options  Options
+	tell     *json.Encoder
+	folder   string
+	password string
+}
+
+func (k *keeper) say(m message) { _ = k.tell.Encode(m) } // a parent that is gone needs no answer
+
+// run makes a cluster, keeps it until ctx ends, and removes it.
+func (k *keeper) run(ctx context.Context) (err error) {
+	k.folder, err = os.MkdirTemp("", "zohomirror-postgres-")
+	if err != nil { // a TMPDIR of root's
+		k.folder, err = os.MkdirTemp("/tmp", "zohomirror-postgres-")
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(k.folder)) }()
+
+	programs, err := k.find(ctx)
+	if err != nil {
+		return err
+	}
+	if err := k.initialize(ctx, programs); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		server, port, err := k.serve(ctx, programs)
+		if err == nil {
+			k.say(message{Port: port, Password: k.password, Folder: k.folder})
+			return k.hold(ctx, server)
+		}
+		if try == startTries || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (k *keeper) data() string { return filepath.Join(k.folder, "data") }
+
+func (k *keeper) initialize(ctx context.Context, programs string) error {
+	k.password = rand.Text()
+	secret := filepath.Join(k.folder, "password")
+	if err := os.WriteFile(secret, []byte(k.password), 0o600); err != nil {
+		return err
+	}
+	initdb := exec.CommandContext(ctx, filepath.Join(programs, "initdb"), "--pgdata", k.data(), "--username", "postgres",
+		"--auth", "scram-sha-256", "--pwfile", secret, "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+	if output, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, tail(output))
+	}
+	return nil
+}
+
+// A process is the server's; done is closed when it has ended.
+type process struct {
+	*exec.Cmd
+	done chan struct{}
+}
+
+// serve starts the server and waits until it answers.
+func (k *keeper) serve(ctx context.Context, programs string) (*process, int, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, 0, err
+	}
+	log, err := os.Create(filepath.Join(k.folder, "log"))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer log.Close()
+	server := &process{Cmd: exec.Command(filepath.Join(programs, "postgres"), k.arguments(port)...), done: make(chan struct{})}
+	server.Stdout, server.Stderr = log, log
+	server.SysProcAttr = endWithParent()
+	if err := server.Start(); err != nil {
+		return nil, 0, err
+	}
+	go func() {
+		_ = server.Wait() // its log says why
+		close(server.done)
+	}()
+
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := k.answers(ctx, server, port); err != nil {
+		server.end()
+		output, _ := os.ReadFile(log.Name()) // all that can be said is said below
+		return nil, 0, fmt.Errorf("postgres: %w: %s", err, tail(output))
+	}
+	return server, port, nil
+}
+
+func (k *keeper) arguments(port int) []string {
+	settings := map[string]string{
+		"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "timezone": "UTC", "log_timezone": "UTC",
+		"max_connections": "100", "logging_collector": "off",
+	}
+	if k.options.Fast {
+		maps.Copy(settings, map[string]string{"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
+	}
+	maps.Copy(settings, k.options.Settings)
+	arguments := []string{"-D", k.data(), "-p", strconv.Itoa(port)}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		arguments = append(arguments, "-c", name+"="+settings[name])
+	}
+	return arguments
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// answers waits until the server lets us in; our password proves that it is ours.
+func (k *keeper) answers(ctx context.Context, server *process, port int) error {
+	s := Server{port: port, password: k.password}
+	for {
+		conn, err := pgconn.Connect(ctx, s.URL("postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-server.done:
+			return errors.New("it ended at once")
+		case <-ctx.Done():
+			return fmt.Errorf("it does not answer: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// hold keeps the server until ctx ends.
+func (k *keeper) hold(ctx context.Context, server *process) error {
+	select {
+	case <-ctx.Done():
+		server.end()
+		return nil
+	case <-server.done:
+		return errors.New("postgres ended by itself")
+	}
+}
+
+// end stops the server without saving anything: nobody will read it again.
+func (p *process) end() {
+	_ = p.Process.Signal(syscall.SIGQUIT) // it may be gone already
+	select {
+	case <-p.done:
+	case <-time.After(stopLimit):
+		_ = p.Process.Kill()
+		<-p.done
+	}
+}
+
+// tail is the end of a program's output, short enough for an error.
+func tail(output []byte) string {
+	const enough = 2000
+	return string(output[max(0, len(output)-enough):])
+}
