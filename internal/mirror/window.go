@@ -56,11 +56,12 @@ func windowAfter(c postgres.Checkpoint, page pageEnd, overlap time.Duration) pos
 	return postgres.Checkpoint{Stream: c.Stream, Watermark: windowWatermark(c, overlap)}
 }
 
-// windowWatermark is the watermark of a window that has come to its end. It never moves back.
+// windowWatermark is the watermark of a window that has come to its end, in whole seconds like
+// the times it bounds. It never moves back.
 func windowWatermark(c postgres.Checkpoint, overlap time.Duration) time.Time {
 	watermark := c.Watermark
 	if !c.CursorTime.IsZero() {
-		watermark = later(watermark, earlier(c.CursorTime, c.WindowAsOf))
+		watermark = later(watermark, earlier(c.CursorTime, c.WindowAsOf).Truncate(time.Second))
 	}
 	if c.ZohoClock {
 		watermark = later(watermark, c.WindowAsOf.Add(-settled*overlap).Truncate(time.Second))

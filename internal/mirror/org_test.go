@@ -1,0 +1,284 @@
+package mirror_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"zohomirror/internal/crm"
+	"zohomirror/internal/mirror"
+	"zohomirror/internal/pgembed/pgtest"
+	"zohomirror/internal/postgres"
+	"zohomirror/internal/zoho"
+	"zohomirror/internal/zohosim"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
+		store, err := postgres.Open(ctx, databaseURL, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		return store.Migrate(ctx)
+	}))
+}
+
+// clock is the time of a simulated org.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// org is a simulated Zoho with a mirror of it, over real HTTP and a real database.
+type org struct {
+	*zohosim.Zoho
+	*clock
+	url      string // of the simulated Zoho
+	database string
+	config   mirror.Config
+	db       *pgxpool.Pool
+	log      *lockedBuffer
+	mirror   *mirror.Mirror
+}
+
+var defaultConfig = mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000}
+
+// noon is far from any change of the clocks.
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func newOrg(t testing.TB, sim zohosim.Config, config mirror.Config) *org {
+	t.Helper()
+	o := &org{clock: &clock{now: noon}, config: config, database: pgtest.Database(t), log: &lockedBuffer{}}
+	if sim.Now == nil {
+		sim.Now = o.Now
+	}
+	o.Zoho = zohosim.New(sim)
+	server := httptest.NewServer(o.Zoho)
+	t.Cleanup(server.Close)
+	o.url = server.URL
+	pool, err := pgxpool.New(t.Context(), o.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	o.db = pool
+	o.mirror = o.process(t, o.database)
+	return o
+}
+
+// process is a mirror as a new process would make it: it remembers nothing.
+func (o *org) process(t testing.TB, database string) *mirror.Mirror {
+	t.Helper()
+	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	store, err := postgres.Open(t.Context(), database, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	client := zoho.New(zoho.Config{
+		AccountsURL: o.url, APIURL: o.url, ClientID: zohosim.DefaultClientID,
+		ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken, UserAgent: "zohomirror/test",
+	}, store, log)
+	return mirror.New(o.config, client, store, log)
+}
+
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// run is one tick that must be ok.
+func (o *org) run(t testing.TB, module string) mirror.Result {
+	t.Helper()
+	found, _ := crm.Find(module)
+	result, err := o.mirror.Run(t.Context(), found)
+	if err != nil || result.Status != mirror.StatusOK {
+		t.Fatalf("run of %s: %v, %+v", module, err, result)
+	}
+	return result
+}
+
+// runAll ticks until nothing is left.
+func (o *org) runAll(t testing.TB, module string) mirror.Result {
+	t.Helper()
+	for range 1000 {
+		if result := o.run(t, module); !result.More {
+			return result
+		}
+	}
+	t.Fatal("a thousand runs were not enough")
+	return mirror.Result{}
+}
+
+// bookkeeping says which run wrote a row, not what the CRM holds.
+var bookkeeping = []string{"synced_at", "run_id"}
+
+// rows returns a mirror table as JSON objects by id, bookkeeping left out.
+func (o *org) rows(t testing.TB, table string) map[string]map[string]any {
+	t.Helper()
+	rows, err := o.db.Query(t.Context(), fmt.Sprintf("SELECT id, to_jsonb(t) - $1::text[] FROM %s t", table), bookkeeping)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]map[string]any{}
+	var id string
+	var body []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &body}, func() error {
+		var row map[string]any
+		decoder := json.NewDecoder(strings.NewReader(string(body)))
+		decoder.UseNumber()
+		err := decoder.Decode(&row)
+		all[id] = row
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// equal holds the whole mirror table against the whole CRM, row by row and column by column.
+func (o *org) equal(t testing.TB, table string, except ...string) {
+	t.Helper()
+	module, _ := crm.Find(table)
+	want := map[string]map[string]any{}
+	for id, record := range o.Truth(module.API) {
+		want[id] = o.expected(t, table, record)
+	}
+	for _, id := range except {
+		delete(want, id)
+	}
+	if diff := cmp.Diff(want, o.rows(t, table), sameNumber); diff != "" {
+		t.Errorf("%s (-CRM +mirror):\n%.4000s", table, diff)
+	}
+	if refused := o.Refused(); refused != nil {
+		t.Errorf("the client asked Zoho for what is not documented: %v", refused)
+	}
+}
+
+// sameNumber compares exact values: 7.5 and 7.50 are one.
+var sameNumber = cmp.Comparer(func(a, b json.Number) bool {
+	x, _ := new(big.Rat).SetString(a.String())
+	y, _ := new(big.Rat).SetString(b.String())
+	return x != nil && y != nil && x.Cmp(y) == 0
+})
+
+// expected is a record as its row, by rules written down here a second time, so that a
+// mistake of the mapping does not confirm itself.
+func (o *org) expected(t testing.TB, table string, record zohosim.Record) map[string]any {
+	t.Helper()
+	row := o.blank(t, table)
+	names := map[string]string{}
+	for _, u := range o.Users() {
+		names[u.ID] = u.FullName()
+	}
+	custom := map[string]any{}
+	for api, value := range record {
+		column := strings.ToLower(strings.TrimSuffix(api, "__s"))
+		switch v := value.(type) {
+		case zohosim.Ref:
+			column = strings.TrimSuffix(column, "_name")
+			row[column+"_id"] = v.ID
+			row[column+"_name"] = any(v.Name)
+			if api == "Owner" || api == "Created_By" || api == "Modified_By" {
+				row[column+"_name"] = names[v.ID]
+			}
+			if row[column+"_name"] == "" {
+				row[column+"_name"] = nil
+			}
+			continue
+		case time.Time:
+			value = v.UTC().Format("2006-01-02T15:04:05+00:00")
+		case int:
+			value = json.Number(fmt.Sprint(v))
+		case json.RawMessage:
+			decoder := json.NewDecoder(strings.NewReader(string(v)))
+			decoder.UseNumber()
+			if err := decoder.Decode(&value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, known := row[column]; known {
+			row[column] = value
+		} else if value != nil {
+			custom[api] = value
+		}
+	}
+	row["custom_fields"] = custom
+	return row
+}
+
+// blank is a row of nulls with the table's columns.
+func (o *org) blank(t testing.TB, table string) map[string]any {
+	t.Helper()
+	columns, err := o.columns(t.Context(), table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := map[string]any{}
+	for _, c := range columns {
+		row[c] = nil
+	}
+	for _, c := range bookkeeping {
+		delete(row, c)
+	}
+	if table == "leads" {
+		row["converted"] = false // COQL never leaves it out
+	}
+	return row
+}
+
+func (o *org) columns(ctx context.Context, table string) ([]string, error) {
+	rows, err := o.db.Query(ctx, "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped", table)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// value reads one value from the mirror's database.
+func value[T any](t testing.TB, o *org, sql string, args ...any) T {
+	t.Helper()
+	var v T
+	if err := o.db.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
