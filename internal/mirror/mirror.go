@@ -39,9 +39,23 @@ type Mirror struct {
 	stopping chan struct{}
 }
 
-// New returns a mirror of what zoho shows in db.
-func New(config Config, client *zoho.Client, db *postgres.Store, log *slog.Logger) *Mirror {
-	return &Mirror{config: config, zoho: client, db: db, log: log, stopping: make(chan struct{})}
+// Open returns a mirror of what source shows in the database. It connects to neither yet,
+// and fails only for a URL that cannot be used.
+func Open(ctx context.Context, config Config, source zoho.Config, databaseURL string, log *slog.Logger) (*Mirror, error) {
+	db, err := postgres.Open(ctx, databaseURL, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Mirror{config: config, zoho: zoho.New(source, db, log), db: db, log: log, stopping: make(chan struct{})}, nil
+}
+
+// Ping reports whether the database answers.
+func (m *Mirror) Ping(ctx context.Context) error { return m.db.Ping(ctx) }
+
+// Close ends all connections. No run may be under way.
+func (m *Mirror) Close() {
+	m.db.Close()
+	m.zoho.Close()
 }
 
 // Stop makes all runs end at their next page boundary, each with its checkpoint.

@@ -95,16 +95,16 @@ func newOrg(t testing.TB, sim zohosim.Config, config mirror.Config) *org {
 func (o *org) process(t testing.TB, database string) *mirror.Mirror {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	store, err := postgres.Open(t.Context(), database, log)
+	source := zoho.Config{
+		AccountsURL: o.url, APIURL: o.url, ClientID: zohosim.DefaultClientID,
+		ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken, UserAgent: "zohomirror/test",
+	}
+	m, err := mirror.Open(t.Context(), o.config, source, database, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(store.Close)
-	client := zoho.New(zoho.Config{
-		AccountsURL: o.url, APIURL: o.url, ClientID: zohosim.DefaultClientID,
-		ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken, UserAgent: "zohomirror/test",
-	}, store, log)
-	return mirror.New(o.config, client, store, log)
+	t.Cleanup(m.Close)
+	return m
 }
 
 type lockedBuffer struct {

@@ -50,6 +50,9 @@ func New(config Config, store TokenStore, log *slog.Logger) *Client {
 	return &Client{config: config, http: httpClient, tokens: newBroker(config, httpClient, store, log), log: log}
 }
 
+// Close ends idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
 // A call is one request to the API, ready to be sent as often as needed.
 type call struct {
 	name   string // for errors and logs

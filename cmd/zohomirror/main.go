@@ -1,0 +1,74 @@
+// Command zohomirror mirrors Zoho CRM into PostgreSQL.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"zohomirror/internal/pgembed"
+	"zohomirror/internal/postgres"
+)
+
+// version is set by the linker for a release.
+var version = ""
+
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Answer a scheduler's calls over HTTP."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to this version."`
+	Sync    syncCmd    `cmd:"" help:"Run one module once and print the result."`
+	Demo    demoCmd    `cmd:"" help:"Show it all at work: a throw-away PostgreSQL, a simulated Zoho, the server and its scheduler."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	pgembed.Main()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	command := kong.Parse(&cli{}, kong.Name("zohomirror"), kong.UsageOnError(),
+		kong.Description("A queryable copy of Zoho CRM in your own PostgreSQL. Settings come from the environment: see .env.example."),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err := command.Run(); err != nil {
+		complain(err)
+		os.Exit(1)
+	}
+}
+
+// complain says what failed and what to do.
+func complain(err error) {
+	fmt.Fprintln(os.Stderr, "zohomirror:", err)
+	hint := postgres.Hint(err)
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		hint = hinted.Hint()
+	}
+	if hint != "" {
+		fmt.Fprintln(os.Stderr, "what to do:", hint)
+	}
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run() error {
+	fmt.Println("zohomirror", versionText())
+	return nil
+}
+
+// versionText is the release, or the commit it was built from.
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,235 @@
+// Package config reads the settings from the environment. Whatever is missing or malformed
+// is reported at once, by name and never with its value.
+package config
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sethvargo/go-envconfig"
+
+	"zohomirror/internal/mirror"
+	"zohomirror/internal/zoho"
+)
+
+// Config is what a process runs with.
+type Config struct {
+	DatabaseURL string
+	CronSecret  string // empty: no call is let in
+	Zoho        zoho.Config
+	Mirror      mirror.Config
+	Port        int
+	LogFormat   string // json, text, or empty: text on a terminal
+	LogLevel    slog.Level
+}
+
+// environment is the settings as they stand. They are read as text, since envconfig stops
+// at the first that it cannot parse.
+type environment struct {
+	DatabaseURL  string `env:"DATABASE_URL"`
+	CronSecret   string `env:"CRON_SECRET"`
+	ClientID     string `env:"ZOHO_CLIENT_ID"`
+	ClientSecret string `env:"ZOHO_CLIENT_SECRET"`
+	RefreshToken string `env:"ZOHO_REFRESH_TOKEN"`
+	DC           string `env:"ZOHO_DC"`
+	AccountsURL  string `env:"ZOHO_ACCOUNTS_URL"`
+	APIURL       string `env:"ZOHO_API_URL"`
+	Deadline     string `env:"SYNC_DEADLINE, default=55s"`
+	Overlap      string `env:"SYNC_OVERLAP, default=60s"`
+	StaleAfter   string `env:"LOCK_STALE_AFTER, default=30m"`
+	PageSize     string `env:"SYNC_PAGE_SIZE, default=2000"`
+	Port         string `env:"PORT, default=8080"`
+	LogFormat    string `env:"LOG_FORMAT"`
+	LogLevel     string `env:"LOG_LEVEL, default=info"`
+}
+
+// Error lists every problem of the settings.
+type Error struct {
+	Problems []string
+}
+
+func (e *Error) Error() string {
+	return "the settings cannot be used:\n  " + strings.Join(e.Problems, "\n  ")
+}
+
+// Hint says where the settings are described.
+func (e *Error) Hint() string { return "every setting is described in .env.example" }
+
+// Load reads all settings. Its error is an *Error.
+func Load(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
+	r, err := read(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	c := r.database()
+	c.CronSecret = r.env.CronSecret
+	c.Zoho = r.zoho()
+	c.Mirror = r.mirror()
+	c.Port = r.integer("PORT", r.env.Port, 1, 65535)
+	return c, r.failure()
+}
+
+// LoadDatabase reads only what it takes to reach the database.
+func LoadDatabase(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
+	r, err := read(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	return r.database(), r.failure()
+}
+
+// A reader turns the environment into a Config and gathers what is wrong with it.
+type reader struct {
+	env      environment
+	problems []string
+}
+
+func read(ctx context.Context, from envconfig.Lookuper) (*reader, error) {
+	r := &reader{}
+	trimmed := envconfig.LookuperFunc(func(name string) (string, bool) {
+		value, ok := from.Lookup(name)
+		value = strings.TrimSpace(value)
+		if n := len(value); n > 1 && value[0] == value[n-1] && strings.ContainsAny(value[:1], `"'`) {
+			r.problem(name, "stands in quotes: remove them")
+		}
+		return value, ok && value != "" // an empty setting counts as missing
+	})
+	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &r.env, Lookuper: trimmed}); err != nil {
+		return nil, fmt.Errorf("read the environment: %w", err)
+	}
+	return r, nil
+}
+
+func (r *reader) problem(name, what string) { r.problems = append(r.problems, name+": "+what) }
+
+func (r *reader) failure() error {
+	if len(r.problems) == 0 {
+		return nil
+	}
+	return &Error{Problems: r.problems}
+}
+
+func (r *reader) required(name, value string) string {
+	if value == "" {
+		r.problem(name, "is missing")
+	}
+	return value
+}
+
+func (r *reader) database() *Config {
+	c := &Config{DatabaseURL: r.required("DATABASE_URL", r.env.DatabaseURL), LogFormat: r.env.LogFormat}
+	if what := notPostgres(c.DatabaseURL); what != "" {
+		r.problem("DATABASE_URL", what)
+	}
+	if c.LogFormat != "" && c.LogFormat != "json" && c.LogFormat != "text" {
+		r.problem("LOG_FORMAT", "must be json or text")
+	}
+	if err := c.LogLevel.UnmarshalText([]byte(r.env.LogLevel)); err != nil {
+		r.problem("LOG_LEVEL", "must be debug, info, warn or error")
+	}
+	return c
+}
+
+// notPostgres says what is wrong with a database URL without quoting it.
+func notPostgres(address string) string {
+	scheme, _, hasScheme := strings.Cut(address, "://")
+	switch {
+	case address == "", scheme == "postgres", scheme == "postgresql":
+	case scheme == "http", scheme == "https":
+		return "is a web address: take the connection string (postgres://…) that your provider shows for the database"
+	case strings.HasPrefix(address, "jdbc:"):
+		return "is a JDBC address: write it as postgres://user:password@host:port/database"
+	case hasScheme:
+		return "is not a PostgreSQL address: it must begin with postgres:// or postgresql://"
+	}
+	if address == "" {
+		return ""
+	}
+	if _, err := pgxpool.ParseConfig(address); err != nil {
+		return "is not a PostgreSQL connection string such as postgres://user:password@host:port/database (special characters of the password must be percent-encoded)"
+	}
+	return ""
+}
+
+func (r *reader) mirror() mirror.Config {
+	c := mirror.Config{
+		Deadline:   r.duration("SYNC_DEADLINE", r.env.Deadline, time.Second),
+		Overlap:    r.duration("SYNC_OVERLAP", r.env.Overlap, 2*time.Second),
+		StaleAfter: r.duration("LOCK_STALE_AFTER", r.env.StaleAfter, time.Second),
+		PageSize:   r.integer("SYNC_PAGE_SIZE", r.env.PageSize, 1, 2000),
+	}
+	if c.StaleAfter > 0 && c.Deadline >= c.StaleAfter {
+		r.problem("LOCK_STALE_AFTER", "must be longer than SYNC_DEADLINE, or a run that is at work would lose its lock")
+	}
+	return c
+}
+
+func (r *reader) duration(name, value string, least time.Duration) time.Duration {
+	d, err := time.ParseDuration(value)
+	switch {
+	case err != nil:
+		r.problem(name, "must be a duration such as 90s or 5m")
+		return 0
+	case d < least:
+		r.problem(name, "must be at least "+least.String())
+		return 0
+	}
+	return d
+}
+
+func (r *reader) integer(name, value string, least, most int) int {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < least || n > most {
+		r.problem(name, fmt.Sprintf("must be a whole number from %d to %d", least, most))
+	}
+	return n
+}
+
+func (r *reader) zoho() zoho.Config {
+	c := zoho.Config{
+		ClientID:     r.required("ZOHO_CLIENT_ID", r.env.ClientID),
+		ClientSecret: r.required("ZOHO_CLIENT_SECRET", r.env.ClientSecret),
+		RefreshToken: r.required("ZOHO_REFRESH_TOKEN", r.env.RefreshToken),
+	}
+	hosts, known := centres[strings.ToLower(r.env.DC)]
+	switch {
+	case r.env.DC == "" && (r.env.AccountsURL == "" || r.env.APIURL == ""):
+		r.problem("ZOHO_DC", "is missing: one of "+centreNames+", whichever the address of your CRM ends in (com is us)")
+	case r.env.DC != "" && !known:
+		r.problem("ZOHO_DC", "must be one of "+centreNames)
+	}
+	c.AccountsURL, c.APIURL = hosts.accounts, hosts.api
+	if r.env.AccountsURL != "" {
+		c.AccountsURL = r.address("ZOHO_ACCOUNTS_URL", r.env.AccountsURL)
+	}
+	if r.env.APIURL != "" {
+		c.APIURL = r.address("ZOHO_API_URL", r.env.APIURL)
+	}
+	return c
+}
+
+// address accepts a bare host or a base URL. Secrets go over plain http to this machine only.
+func (r *reader) address(name, value string) string {
+	if !strings.Contains(value, "://") {
+		value = "https://" + value
+	}
+	u, err := url.Parse(strings.TrimSuffix(value, "/"))
+	switch {
+	case err != nil, u.Host == "", u.Hostname() == "", u.Path != "", u.RawQuery != "", u.Fragment != "", u.User != nil:
+		r.problem(name, "must be a host such as accounts.zoho.eu, or a base URL without a path")
+		return ""
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		r.problem(name, "must use https: plain http is for this machine only")
+		return ""
+	case u.Scheme != "https" && u.Scheme != "http":
+		r.problem(name, "must use https")
+		return ""
+	}
+	return u.String()
+}

@@ -1,0 +1,163 @@
+// Package web is the HTTP side: the endpoint that a scheduler calls, and health. Every
+// answer is JSON.
+package web
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"zohomirror/internal/crm"
+	"zohomirror/internal/mirror"
+)
+
+const (
+	maxQuery    = 4 << 10         // of an address; ours is a module's name
+	healthLimit = 3 * time.Second // for the database to answer
+)
+
+// New returns the router. Only callers that know the secret may sync; an empty secret lets
+// nobody in.
+func New(m *mirror.Mirror, secret string, log *slog.Logger) http.Handler {
+	s := &server{mirror: m, open: secret != "", secret: sha256.Sum256([]byte(secret)), log: log}
+	r := chi.NewRouter()
+	r.Use(s.recover, noStore)
+	r.Get("/healthz", s.health)
+	r.With(s.authorize).Get("/api/sync", s.sync)
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusNotFound, failure{Error: "there is nothing here", Hint: "see GET /api/sync?module=leads and GET /healthz"})
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", http.MethodGet)
+		answer(w, http.StatusMethodNotAllowed, failure{Error: "only GET is allowed here"})
+	})
+	return r
+}
+
+type server struct {
+	mirror *mirror.Mirror
+	open   bool
+	secret [sha256.Size]byte
+	log    *slog.Logger
+}
+
+// failure is the form of every error that is not a run's.
+type failure struct {
+	Error   string   `json:"error"`
+	Hint    string   `json:"hint,omitempty"`
+	Modules []string `json:"modules,omitempty"`
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // our own types
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // a caller that left needs no answer
+}
+
+func noStore(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recover answers a panic with 500 and logs where it came from.
+func (s *server) recover(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.ErrorContext(r.Context(), "a request ended in a panic", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				answer(w, http.StatusInternalServerError, failure{Error: "an internal error", Hint: "see the log; please report it"})
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authorize compares digests, which takes the same time wherever two secrets differ.
+func (s *server) authorize(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		digest := sha256.Sum256([]byte(strings.TrimSpace(given)))
+		same := subtle.ConstantTimeCompare(digest[:], s.secret[:]) == 1
+		if !s.open || !same || !strings.EqualFold(scheme, "Bearer") {
+			s.log.WarnContext(r.Context(), "a call without the right secret was refused", "path", r.URL.Path, "secret_configured", s.open)
+			answer(w, http.StatusForbidden, failure{
+				Error: "the secret is missing or wrong",
+				Hint:  "send the header Authorization: Bearer followed by CRON_SECRET, which must be set for the server too",
+			})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// sync runs one module. The run goes on when the caller hangs up: what it has begun is
+// worth finishing, and it ends by itself in time.
+func (s *server) sync(w http.ResponseWriter, r *http.Request) {
+	module, err := moduleOf(r)
+	if err != nil {
+		answer(w, http.StatusBadRequest, failure{Error: err.Error(), Modules: crm.Modules()})
+		return
+	}
+	result, err := s.mirror.Run(context.WithoutCancel(r.Context()), module)
+	status := http.StatusOK
+	if err != nil {
+		status = http.StatusInternalServerError
+	}
+	answer(w, status, result)
+}
+
+func moduleOf(r *http.Request) (*crm.Module, error) {
+	if len(r.URL.RawQuery) > maxQuery {
+		return nil, fmt.Errorf("the address is too long: its query has %d bytes", len(r.URL.RawQuery))
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("the address's query cannot be read: write ?module=leads")
+	}
+	names := query["module"]
+	switch {
+	case len(names) == 0:
+		return nil, fmt.Errorf("the parameter module is missing: write ?module=leads")
+	case len(names) > 1:
+		return nil, fmt.Errorf("the parameter module is given %d times: one run syncs one module", len(names))
+	}
+	module, ok := crm.Find(names[0])
+	if !ok {
+		return nil, fmt.Errorf("there is no module %.40q", names[0])
+	}
+	return module, nil
+}
+
+// health says whether the process and its database are at work. Anyone may ask, so why
+// not is in the log alone.
+func (s *server) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), healthLimit)
+	defer cancel()
+	state := struct {
+		Status   string `json:"status"`
+		Database string `json:"database"`
+	}{"ok", "ok"}
+	status := http.StatusOK
+	if err := s.mirror.Ping(ctx); err != nil {
+		s.log.WarnContext(ctx, "the health check failed", "error", err)
+		state.Status, state.Database, status = "failing", "unreachable", http.StatusServiceUnavailable
+	}
+	answer(w, status, state)
+}
