@@ -67,8 +67,8 @@ func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, sta
 	switch {
 	case sqlState(err) == codeLockNotAvailable:
 		return nil, s.recordSkipped(ctx, module, id)
-	case sqlState(err) == codeUndefinedTable:
-		return nil, fmt.Errorf("claim %s: %w: %w", module.Name, &SchemaError{Want: SchemaVersion}, err)
+	case sqlState(err) == codeUndefinedTable, sqlState(err) == codeDivisionByZero:
+		return nil, fmt.Errorf("claim %s: %w", module.Name, s.schemaError(ctx, err))
 	case err != nil:
 		return nil, fmt.Errorf("claim %s: %w", module.Name, err)
 	case status == "skipped":
@@ -81,6 +81,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	module, id := run.Module.Name, run.ID.String()
 	batch := &pgx.Batch{}
 	batch.Queue(setLimits, claimWait.String())
+	batch.Queue(schemaCheck, SchemaVersion)
 	batch.Queue(lockClaim, module, id, staleAfter.String())
 	batch.Queue(runsCloseOrphans, module, id)
 	batch.Queue(runOpen, module, id)
@@ -88,7 +89,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch.Queue(moneyWidths, module)
 
 	err = s.pipeline(ctx, batch, func(results pgx.BatchResults) error {
-		for range 3 {
+		for range 4 {
 			if _, err := results.Exec(); err != nil {
 				return err
 			}
@@ -97,7 +98,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 			return err
 		}
 		var state claimed
-		if err := results.QueryRow().Scan(&since, &state.version, &state.checkpoints, &state.metadata, &run.unsettled, &run.partitions); err != nil {
+		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.unsettled, &run.partitions); err != nil {
 			return err
 		}
 		if err := state.into(run); err != nil {
@@ -108,16 +109,24 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	return status, since, err
 }
 
+// schemaError says how the schema differs from the one this binary was built for.
+func (s *Store) schemaError(ctx context.Context, cause error) error {
+	schema := &SchemaError{Want: SchemaVersion}
+	if sqlState(cause) == codeDivisionByZero {
+		if err := s.pool.QueryRow(ctx, schemaVersion).Scan(&schema.Found); err != nil {
+			return err
+		}
+		return schema
+	}
+	return fmt.Errorf("%w: %w", schema, cause)
+}
+
 // claimed is what the claim reads, in the form it arrives in.
 type claimed struct {
-	version               int64
 	checkpoints, metadata []byte
 }
 
 func (c claimed) into(run *Run) error {
-	if c.version != SchemaVersion {
-		return &SchemaError{Found: c.version, Want: SchemaVersion}
-	}
 	var checkpoints []Checkpoint
 	var metadata map[string]struct {
 		Body    json.RawMessage `json:"body"`
@@ -162,6 +171,11 @@ func (s *Store) recordSkipped(ctx context.Context, module *crm.Module, id uuid.U
 }
 
 const (
+	schemaVersion = `SELECT coalesce(max(version_id), 0) FROM sync_migrations WHERE is_applied`
+
+	// schemaCheck fails, with all that follows it, in a schema of another version.
+	schemaCheck = `SELECT 1 / ((` + schemaVersion + `) = $1)::int`
+
 	// The database's clock alone decides what is stale.
 	lockClaim = `
 INSERT INTO sync_locks AS l (module, claimed_by, claimed_at)
@@ -190,7 +204,6 @@ RETURNING started_at, status`
 
 	claimState = `
 SELECT l.claimed_at,
-       (SELECT coalesce(max(version_id), 0) FROM sync_migrations WHERE is_applied),
        (SELECT coalesce(jsonb_agg(jsonb_strip_nulls(to_jsonb(w))), '[]') FROM sync_watermarks w WHERE w.module = $1),
        (SELECT coalesce(jsonb_object_agg(m.key, jsonb_build_object('body', m.body,
                'age', extract(epoch FROM clock_timestamp() - m.fetched_at)::bigint)), '{}')
