@@ -151,7 +151,8 @@ func notPostgres(address string) string {
 	if address == "" {
 		return ""
 	}
-	if _, err := pgxpool.ParseConfig(address); err != nil {
+	// A password's bare @ ends up in the host.
+	if parsed, err := pgxpool.ParseConfig(address); err != nil || strings.Contains(parsed.ConnConfig.Host, "@") {
 		return "is not a PostgreSQL connection string such as postgres://user:password@host:port/database (special characters of the password must be percent-encoded)"
 	}
 	return ""

@@ -41,7 +41,7 @@ func TestPageWritesWhatIsNew(t *testing.T) {
 
 	next := claim(t, s, "leads")
 	got = mustPage(t, next, crm.Metadata{},
-		lead(1, second, `,"Company":"A2"`),               // newer
+		lead(1, second, `,"Company":"A2"`),                // newer
 		lead(2, "2026-01-01T08:00:00Z", `,"Company":"B"`), // the same second, different
 		lead(3, "2026-01-01T07:59:59Z", `,"Company":"X"`), // older
 		lead(4, first, `,"Company":"D"`),                  // equal
