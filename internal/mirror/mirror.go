@@ -91,11 +91,12 @@ func (m *Mirror) Run(ctx context.Context, module *crm.Module) (Result, error) {
 	ctx, cancel := context.WithDeadline(ctx, started.Add(m.config.Deadline-m.reserve()))
 	defer cancel()
 
-	claimed, err := m.db.Claim(ctx, module, id, m.config.StaleAfter)
+	db := m.db.WithLog(log)
+	claimed, err := db.Claim(ctx, module, id, m.config.StaleAfter)
 	if err != nil {
 		return unclaimed(ctx, log, id, module, started, err)
 	}
-	r := &run{Mirror: m, claimed: claimed, log: log, started: started, reason: reasonComplete}
+	r := &run{Mirror: m, zoho: m.zoho.WithLog(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
 	err = r.readAll(ctx)
 	return r.close(ctx, err)
 }
@@ -120,8 +121,10 @@ func unclaimed(ctx context.Context, log *slog.Logger, id uuid.UUID, module *crm.
 // A run is one bounded pass over a module that holds its lock.
 type run struct {
 	*Mirror
-	claimed *postgres.Run
+	zoho    *zoho.Client
+	db      *postgres.Store
 	log     *slog.Logger
+	claimed *postgres.Run
 	started time.Time
 
 	meta    metadata

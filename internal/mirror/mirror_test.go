@@ -103,8 +103,8 @@ func TestRunLeavesItsRow(t *testing.T) {
 		t.Errorf("(-want +answer):\n%s", diff)
 	}
 	for line := range strings.Lines(o.log.String()) {
-		if strings.Contains(line, "page written") && !strings.Contains(line, result.RunID.String()) {
-			t.Errorf("a line of the run without its id: %s", line)
+		if !strings.Contains(line, `"run_id":"`+result.RunID.String()+`","module":"deals"`) {
+			t.Errorf("a line of the run without its id and module: %s", line)
 		}
 	}
 }

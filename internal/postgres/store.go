@@ -59,6 +59,9 @@ func poolConfig(databaseURL string) (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// WithLog returns a store that shares everything with s but writes its log to log.
+func (s *Store) WithLog(log *slog.Logger) *Store { return &Store{pool: s.pool, log: log} }
+
 // Close ends all connections.
 func (s *Store) Close() { s.pool.Close() }
 

@@ -47,7 +47,15 @@ func New(config Config, store TokenStore, log *slog.Logger) *Client {
 		// A token goes to the configured hosts and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Client{config: config, http: httpClient, tokens: newBroker(config, httpClient, store, log), log: log}
+	return &Client{config: config, http: httpClient, tokens: newBroker(config, httpClient, store), log: log}
+}
+
+// WithLog returns a client that shares everything with c but writes its log to log: a run's
+// own, so that each line says which run it belongs to.
+func (c *Client) WithLog(log *slog.Logger) *Client {
+	other := *c
+	other.log = log
+	return &other
 }
 
 // Close ends idle connections.
@@ -108,7 +116,7 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 
 // attempt sends a call once. It returns the token that it used.
 func (c *Client) attempt(ctx context.Context, call call) (token string, _ *answer, _ error) {
-	token, err := c.tokens.token(ctx)
+	token, err := c.tokens.token(ctx, c.log)
 	if err != nil {
 		return "", nil, err
 	}

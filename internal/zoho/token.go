@@ -49,7 +49,6 @@ type broker struct {
 	config      Config
 	http        *http.Client
 	store       TokenStore
-	log         *slog.Logger
 	seal        cipher.AEAD
 	fingerprint string
 
@@ -60,7 +59,7 @@ type broker struct {
 	domain   string // api_domain of the last token answer
 }
 
-func newBroker(config Config, client *http.Client, store TokenStore, log *slog.Logger) *broker {
+func newBroker(config Config, client *http.Client, store TokenStore) *broker {
 	// New credentials give another key and another fingerprint, so they take effect at once.
 	identity := strings.Join([]string{config.AccountsURL, config.APIURL, config.ClientID, config.RefreshToken}, "\n")
 	fingerprint := derive(identity, "zohomirror token fingerprint", 16)
@@ -73,7 +72,7 @@ func newBroker(config Config, client *http.Client, store TokenStore, log *slog.L
 	if err != nil {
 		panic(err) // a block of AES fits
 	}
-	return &broker{config: config, http: client, store: store, log: log, seal: seal, fingerprint: hex.EncodeToString(fingerprint)}
+	return &broker{config: config, http: client, store: store, seal: seal, fingerprint: hex.EncodeToString(fingerprint)}
 }
 
 func derive(secret, purpose string, length int) []byte {
@@ -85,7 +84,7 @@ func derive(secret, purpose string, length int) []byte {
 }
 
 // token returns a good access token: the one in hand, the stored one, or a new one.
-func (b *broker) token(ctx context.Context) (string, error) {
+func (b *broker) token(ctx context.Context, log *slog.Logger) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.good(b.current, b.expires) {
@@ -98,7 +97,11 @@ func (b *broker) token(ctx context.Context) (string, error) {
 	if b.adopt(stored) {
 		return b.current, nil
 	}
-	return b.refresh(ctx)
+	token, err := b.refresh(ctx)
+	if err == nil {
+		log.DebugContext(ctx, "a new access token is in use", "expires_at", b.expires.UTC())
+	}
+	return token, err
 }
 
 // reject notes that Zoho refuses a token before its time.
@@ -172,7 +175,6 @@ func (b *broker) mint(ctx context.Context, stored StoredToken) (StoredToken, err
 	}
 	b.current, b.expires = answer.AccessToken, time.Now().Add(answer.life())
 	b.domain = answer.APIDomain
-	b.log.InfoContext(ctx, "access token refreshed", "expires_at", b.expires.UTC())
 	return StoredToken{Sealed: b.close(b.current), ExpiresAt: b.expires}, nil
 }
 
