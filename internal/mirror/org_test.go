@@ -25,9 +25,11 @@ import (
 	"zohomirror/internal/zohosim"
 )
 
+var quiet = slog.New(slog.DiscardHandler)
+
 func TestMain(m *testing.M) {
 	os.Exit(pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
-		store, err := postgres.Open(ctx, databaseURL, slog.New(slog.DiscardHandler))
+		store, err := postgres.Open(ctx, databaseURL, quiet)
 		if err != nil {
 			return err
 		}
@@ -281,4 +283,11 @@ func value[T any](t testing.TB, o *org, sql string, args ...any) T {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return v
+}
+
+func exec(t testing.TB, o *org, sql string, args ...any) {
+	t.Helper()
+	if _, err := o.db.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
 }

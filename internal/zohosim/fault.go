@@ -34,6 +34,13 @@ func (z *Zoho) Plan(times int, match func(Call) bool, fault Fault) {
 	z.faults = append(z.faults, &planned{match: match, fault: fault, times: times})
 }
 
+// ClearPlans forgets what was planned.
+func (z *Zoho) ClearPlans() {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.faults = nil
+}
+
 func (z *Zoho) plannedFault(call Call) Fault {
 	for _, p := range z.faults {
 		if p.times > 0 && (p.match == nil || p.match(call)) {
