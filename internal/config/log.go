@@ -14,7 +14,7 @@ import (
 func (c *Config) Logger(out *os.File) *slog.Logger {
 	terminal := term.IsTerminal(int(out.Fd()))
 	if c.LogFormat == "text" || c.LogFormat == "" && terminal {
-		return slog.New(tint.NewHandler(out, &tint.Options{Level: c.LogLevel, TimeFormat: time.TimeOnly, NoColor: !terminal}))
+		return slog.New(tint.NewTextHandler(out, &tint.Options{Level: c.LogLevel, TimeFormat: time.TimeOnly, NoColor: !terminal}))
 	}
 	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.LogLevel}))
 }

@@ -165,7 +165,7 @@ func readWidths(results pgx.BatchResults, run *Run) error {
 func (s *Store) recordSkipped(ctx context.Context, module *crm.Module, id uuid.UUID) error {
 	var since time.Time
 	if err := s.pool.QueryRow(ctx, runSkipped, module.Name, id.String()).Scan(&since); err != nil {
-		return fmt.Errorf("record the skipped run of %s: %w", module.Name, err)
+		return fmt.Errorf("record the skipped run of %s: %w", module.Name, conceal(err))
 	}
 	return &Held{Since: since}
 }

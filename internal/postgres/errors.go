@@ -49,6 +49,39 @@ func sqlState(err error) string {
 	return ""
 }
 
+// An unreachable database's error says why without its address and user: answers and logs
+// show no part of DATABASE_URL.
+type unreachable struct{ cause error }
+
+func (e unreachable) Unwrap() error { return e.cause }
+
+func (e unreachable) Error() string {
+	var refused *pgconn.PgError
+	var dns *net.DNSError
+	var network *net.OpError
+	switch {
+	case errors.As(e.cause, &refused):
+		return "the database refuses the connection: " + refused.Message + " (SQLSTATE " + refused.Code + ")"
+	case errors.As(e.cause, &dns):
+		return "the database cannot be reached: its host name cannot be resolved"
+	case errors.As(e.cause, &network):
+		return "the database cannot be reached: " + network.Err.Error()
+	case errors.Is(e.cause, context.DeadlineExceeded):
+		return "the database cannot be reached in time"
+	default:
+		return "the database cannot be reached"
+	}
+}
+
+// conceal hides what an error of connecting shows of the address.
+func conceal(err error) error {
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		return unreachable{err}
+	}
+	return err
+}
+
 // rowFault reports whether the database refused a row, not the call or the run:
 // data exceptions, violated constraints and exceeded limits only.
 func rowFault(err error) bool {

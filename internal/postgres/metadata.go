@@ -18,7 +18,7 @@ func (s *Store) SaveMetadata(ctx context.Context, key string, value any) error {
 		return fmt.Errorf("encode metadata %s: %w", key, err)
 	}
 	if _, err := s.pool.Exec(ctx, metadataPut, key, string(body)); err != nil {
-		return fmt.Errorf("keep metadata %s: %w", key, err)
+		return fmt.Errorf("keep metadata %s: %w", key, conceal(err))
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 		err = s.applyMigrations(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("migrate the database: %w", err)
+		return fmt.Errorf("migrate the database: %w", conceal(err))
 	}
 	if err := s.makePartitions(ctx); err != nil {
 		return fmt.Errorf("make the partitions of sync_runs: %w", err)

@@ -66,7 +66,7 @@ func (w *Writer) write(ctx context.Context, batch crm.Batch, checkpoints []Check
 
 	conn, err := w.run.store.pool.Acquire(ctx)
 	if err != nil {
-		return Counts{}, err
+		return Counts{}, conceal(err)
 	}
 	defer conn.Release()
 	done, err := runPipeline(ctx, conn.Conn().PgConn(), steps)

@@ -68,7 +68,7 @@ func (s *Store) Close() { s.pool.Close() }
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
-		return fmt.Errorf("reach the database: %w", err)
+		return conceal(err)
 	}
 	return nil
 }
@@ -81,15 +81,15 @@ func (s *Store) pipeline(ctx context.Context, batch *pgx.Batch, read func(pgx.Ba
 	if closed := results.Close(); err == nil {
 		err = closed
 	}
-	return err
+	return conceal(err)
 }
 
 // inTx runs fn in a transaction that has its limits set.
 func (s *Store) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return conceal(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, setLimits, limit.String()); err != nil {
 			return err
 		}
 		return fn(tx)
-	})
+	}))
 }

@@ -33,7 +33,7 @@ func (s *Store) Token(ctx context.Context, fingerprint string) (zoho.StoredToken
 		return zoho.StoredToken{}, nil
 	}
 	if err != nil {
-		return zoho.StoredToken{}, fmt.Errorf("read the stored access token: %w", err)
+		return zoho.StoredToken{}, fmt.Errorf("read the stored access token: %w", conceal(err))
 	}
 	return token, nil
 }

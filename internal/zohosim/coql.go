@@ -64,6 +64,9 @@ func (z *Zoho) coql(_ *http.Request, body []byte) answer {
 	if errors.As(err, &wrong) {
 		return fail(http.StatusBadRequest, wrong.code, wrong.message, wrong.details)
 	}
+	if !z.allowed("ZohoCRM.modules." + s.module + ".READ") {
+		return fail(http.StatusUnauthorized, "OAUTH_SCOPE_MISMATCH", "Unauthorized", nil)
+	}
 	m.settle(z.now())
 	return z.run(m, s)
 }

@@ -57,6 +57,12 @@ func (z *Zoho) Populate(seed uint64, leads, deals int) (live func(ctx context.Co
 			t.leads = append(t.leads, id)
 		}
 	}
+	for i := range 20 { // what was deleted before anybody looked
+		id := z.Insert("Leads", t.lead(t.past()))
+		if z.Delete("Leads", id); i%5 == 0 {
+			z.Purge("Leads", id)
+		}
+	}
 	for range deals {
 		t.deals = append(t.deals, z.Insert("Deals", t.deal(t.past())))
 	}

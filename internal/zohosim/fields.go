@@ -1,6 +1,7 @@
 package zohosim
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -107,7 +108,7 @@ func (f *Field) metadata(i int) map[string]any {
 	entry := map[string]any{
 		"id": fmt.Sprintf("57257670000%08d", 2000+i), "api_name": f.API,
 		"field_label": strings.ReplaceAll(f.API, "_", " "), "display_label": strings.ReplaceAll(f.API, "_", " "),
-		"data_type": f.Type, "json_type": f.jsonType(), "length": f.Length, "decimal_place": nil,
+		"data_type": f.Type, "json_type": f.jsonType(), "length": cmp.Or(f.Length, 120), "decimal_place": nil,
 		"system_mandatory": false, "custom_field": f.Custom, "visible": true, "read_only": false, "field_read_only": false,
 		"virtual_field": f.Type == "subform" || f.API == "Full_Name", "type": "used",
 		"lookup": map[string]any{}, "multiselectlookup": map[string]any{}, "formula": map[string]any{}, "currency": map[string]any{},

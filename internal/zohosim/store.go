@@ -40,6 +40,16 @@ func (v *version) record() Record {
 	return v.values
 }
 
+// displayName is what the deleted list calls a record.
+func (v *version) displayName() string {
+	for _, field := range []string{"Last_Name", "Deal_Name", "Account_Name"} {
+		if name, ok := v.get(field).(string); ok {
+			return name
+		}
+	}
+	return ""
+}
+
 // An entry is a record: its truth, and what reads show of it.
 type entry struct {
 	id             uint64
@@ -53,7 +63,7 @@ type tombstone struct {
 	id        uint64
 	permanent bool
 	at        time.Time
-	name, by  string
+	name      string
 }
 
 // change is a version that will be shown later.
@@ -263,7 +273,7 @@ func (z *Zoho) remove(name string, permanent bool, ids []string) {
 		m.deleted = slices.DeleteFunc(m.deleted, func(t tombstone) bool { return t.id == e.id })
 		t := tombstone{id: e.id, permanent: permanent, at: now}
 		if !permanent {
-			t.name, t.by = fmt.Sprint(e.truth.get("Last_Name")), z.users[0].ID
+			t.name = e.truth.displayName()
 		}
 		m.deleted = append(m.deleted, t)
 		gone := *e.truth

@@ -1,5 +1,5 @@
 // Package zohosim simulates Zoho CRM over HTTP, for demos, tests and benchmarks: the
-// token endpoint, COQL and metadata of version 8, with their
+// token endpoint, COQL, records, deleted records and metadata of version 8, with their
 // limits, their error bodies and their odd habits.
 //
 // It is strict. What Zoho does not document it refuses with the documented error that
@@ -62,6 +62,8 @@ type Zoho struct {
 	faults  []*planned
 	onCall  func(Call)
 	nextID  uint64
+
+	pageTokens map[string]pageToken
 }
 
 // New returns an org with its standard modules, fields and a few users.
@@ -72,6 +74,8 @@ func New(config Config) *Zoho {
 		modules: standardModules(),
 		users:   standardUsers(),
 		nextID:  5725767000000500000,
+
+		pageTokens: map[string]pageToken{},
 	}
 	return z
 }
@@ -314,6 +318,6 @@ func findRoute(r *http.Request) (route, bool) {
 	case r.URL.Path == "/crm/v8/org":
 		return route{method: http.MethodGet, scope: fixed("ZohoCRM.org.READ"), handle: (*Zoho).org}, true
 	default:
-		return route{}, false
+		return recordRoute(r)
 	}
 }
