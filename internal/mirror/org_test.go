@@ -83,14 +83,25 @@ func newOrg(t testing.TB, sim zohosim.Config, config mirror.Config) *org {
 	server := httptest.NewServer(o.Zoho)
 	t.Cleanup(server.Close)
 	o.url = server.URL
-	pool, err := pgxpool.New(t.Context(), o.database)
+	o.connect(t)
+	o.mirror = o.process(t, o.database)
+	return o
+}
+
+// connect opens the test's own view of the database, which works through a pooler too.
+func (o *org) connect(t testing.TB) {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(o.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
 	o.db = pool
-	o.mirror = o.process(t, o.database)
-	return o
 }
 
 // process is a mirror as a new process would make it: it remembers nothing.
@@ -285,7 +296,7 @@ func value[T any](t testing.TB, o *org, sql string, args ...any) T {
 	return v
 }
 
-func exec(t testing.TB, o *org, sql string, args ...any) {
+func execute(t testing.TB, o *org, sql string, args ...any) {
 	t.Helper()
 	if _, err := o.db.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatalf("%s: %v", sql, err)

@@ -277,13 +277,13 @@ func TestPain20StuckLock(t *testing.T) {
 	o.InsertMany("Deals", 10, deal)
 	o.run(t, "deals")
 	ghost := uuid.New()
-	exec(t, o, `UPDATE sync_locks SET claimed_by = $1, claimed_at = clock_timestamp() - interval '59 minutes'`, ghost.String())
-	exec(t, o, `INSERT INTO sync_runs (id, module, status) VALUES ($1, 'deals', 'running')`, ghost.String())
+	execute(t, o, `UPDATE sync_locks SET claimed_by = $1, claimed_at = clock_timestamp() - interval '59 minutes'`, ghost.String())
+	execute(t, o, `INSERT INTO sync_runs (id, module, status) VALUES ($1, 'deals', 'running')`, ghost.String())
 	module, _ := crm.Find("deals")
 	if result, err := o.mirror.Run(t.Context(), module); err != nil || result.Status != mirror.StatusSkipped {
 		t.Errorf("before it is stale: %v, %+v", err, result)
 	}
-	exec(t, o, `UPDATE sync_locks SET claimed_at = claimed_at - interval '2 minutes'`)
+	execute(t, o, `UPDATE sync_locks SET claimed_at = claimed_at - interval '2 minutes'`)
 	got := o.run(t, "deals")
 	orphan := value[string](t, o, "SELECT status || ': ' || error FROM sync_runs WHERE id = $1 AND ended_at IS NOT NULL", ghost.String())
 	if want := "failed: the process ended without closing this run; run " + got.RunID.String() + " took the lock over"; orphan != want {
@@ -371,7 +371,7 @@ func TestPain24EverySettingHasItsEffect(t *testing.T) {
 		t.Errorf("SYNC_OVERLAP: %s, want %s", first.Query, want)
 	}
 	for age, status := range map[string]string{"39 seconds": mirror.StatusSkipped, "41 seconds": mirror.StatusOK} {
-		exec(t, o, `UPDATE sync_locks SET claimed_by = $1, claimed_at = clock_timestamp() - $2::interval`, uuid.NewString(), age)
+		execute(t, o, `UPDATE sync_locks SET claimed_by = $1, claimed_at = clock_timestamp() - $2::interval`, uuid.NewString(), age)
 		module, _ := crm.Find("deals")
 		if result, err := o.mirror.Run(t.Context(), module); err != nil || result.Status != status {
 			t.Errorf("LOCK_STALE_AFTER, %s: %v, %+v", age, err, result)
@@ -383,7 +383,7 @@ func TestPain24EverySettingHasItsEffect(t *testing.T) {
 func TestPain24SearchPath(t *testing.T) {
 	t.Parallel()
 	o := newOrg(t, zohosim.Config{}, defaultConfig)
-	exec(t, o, "CREATE SCHEMA north")
+	execute(t, o, "CREATE SCHEMA north")
 	address := o.database + "&search_path=north"
 	store, err := postgres.Open(t.Context(), address, quiet)
 	if err != nil {
