@@ -88,7 +88,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch.Queue(claimState, module)
 	batch.Queue(moneyWidths, module)
 
-	err = s.pipeline(ctx, batch, func(results pgx.BatchResults) error {
+	err = s.send(ctx, batch, func(results pgx.BatchResults) error {
 		for range 4 {
 			if _, err := results.Exec(); err != nil {
 				return err

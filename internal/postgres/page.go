@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"zohomirror/internal/crm"
@@ -41,76 +40,41 @@ func (w *Writer) Page(ctx context.Context, batch crm.Batch, checkpoints ...Check
 	return counts, nil
 }
 
-// A statement is one step of a pipeline, its parameters encoded.
-type statement struct {
-	sql     string
-	values  [][]byte
-	oids    []uint32
-	formats []int16
-	read    func(*pgconn.ResultReader)
-}
-
 // write sends the whole page as one pipeline.
 func (w *Writer) write(ctx context.Context, batch crm.Batch, checkpoints []Checkpoint) (Counts, error) {
 	counts := pageCounts(batch)
-	steps := []statement{
-		{sql: setLimits, values: text(limit.String())},
-		{sql: fence, values: text(w.run.Module.Name, w.run.ID.String())},
-	}
-	fenced := len(steps)
+	var steps []statement
 	if len(batch.Rows) > 0 {
 		steps = append(steps, w.rowsStatement(batch.Rows, &counts))
 	}
 	steps = append(steps, w.quarantine(batch)...)
 	steps = append(steps, w.bookkeeping(checkpoints, &counts)...)
-
-	conn, err := w.run.store.pool.Acquire(ctx)
-	if err != nil {
-		return Counts{}, conceal(err)
-	}
-	defer conn.Release()
-	done, err := runPipeline(ctx, conn.Conn().PgConn(), steps)
-	if err != nil && done < fenced && sqlState(err) == codeDivisionByZero {
-		return Counts{}, ErrLockLost
-	}
-	return counts, err
+	return counts, w.fenced(ctx, steps)
 }
 
-// runPipeline sends the steps with a single Sync, which makes them one transaction. It
-// returns how many were done before the error.
-func runPipeline(ctx context.Context, conn *pgconn.PgConn, steps []statement) (done int, err error) {
-	pipeline := &pgconn.Batch{}
-	for _, s := range steps {
-		pipeline.ExecParams(s.sql, s.values, s.oids, s.formats, nil)
+// fenced executes the steps in a transaction that has its limits and proves first that the
+// run still holds its lock.
+func (w *Writer) fenced(ctx context.Context, steps []statement) error {
+	guards := []statement{
+		{sql: setLimits, values: text(limit.String())},
+		{sql: fence, values: text(w.run.Module.Name, w.run.ID.String())},
 	}
-	results := conn.ExecBatch(ctx, pipeline)
-	for results.NextResult() {
-		result := results.ResultReader()
-		if read := steps[done].read; read != nil {
-			read(result)
-		}
-		if _, err = result.Close(); err != nil {
-			break
-		}
-		done++
+	done, err := w.run.store.execute(ctx, append(guards, steps...))
+	if err != nil && done < len(guards) && sqlState(err) == codeDivisionByZero {
+		return ErrLockLost
 	}
-	if closed := results.Close(); err == nil {
-		err = closed
-	}
-	return done, err
+	return err
 }
 
 func (w *Writer) rowsStatement(rows []crm.Row, counts *Counts) statement {
 	values, oids, formats := w.upsert.params(&w.arrays, rows, w.run.ID.String())
 	return statement{
 		sql: w.upsert.sql, values: values, oids: oids, formats: formats,
-		read: func(result *pgconn.ResultReader) {
-			if result.NextRow() {
-				inserted, updated := number(result.Values()[0]), number(result.Values()[1])
-				counts.Inserted += inserted
-				counts.Updated += updated
-				counts.Unchanged += int64(len(rows)) - inserted - updated
-			}
+		row: func(row [][]byte) {
+			inserted, updated := number(row[0]), number(row[1])
+			counts.Inserted += inserted
+			counts.Updated += updated
+			counts.Unchanged += int64(len(rows)) - inserted - updated
 		},
 	}
 }

@@ -62,7 +62,7 @@ func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 		nullText(outcome.Reason), nullText(outcome.Err), nullText(outcome.Hint))
 	batch.Queue(lockFree, r.Module.Name)
 
-	err := r.store.pipeline(ctx, batch, func(results pgx.BatchResults) error {
+	err := r.store.send(ctx, batch, func(results pgx.BatchResults) error {
 		for range batch.Len() {
 			if _, err := results.Exec(); err != nil {
 				return err

@@ -3,103 +3,116 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sort"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"zohomirror/internal/crm"
 )
 
 // sift writes a page of which the database refuses some rows: the guilty ones go to the
-// quarantine, the others are written, all in one transaction.
-func (w *Writer) sift(ctx context.Context, batch crm.Batch, checkpoints []Checkpoint) (counts Counts, err error) {
-	err = w.run.store.inTx(ctx, func(tx pgx.Tx) error {
-		conn := tx.Conn().PgConn()
-		held := statement{sql: fence, values: text(w.run.Module.Name, w.run.ID.String())}
-		if _, err := runPipeline(ctx, conn, []statement{held}); err != nil {
-			if sqlState(err) == codeDivisionByZero {
-				return ErrLockLost
-			}
-			return err
+// quarantine, the others are written. Who is guilty is found out by dry runs, so that the
+// page itself is one short transaction like any other.
+func (w *Writer) sift(ctx context.Context, batch crm.Batch, checkpoints []Checkpoint) (Counts, error) {
+	s := &sieve{writer: w, problems: slices.Clone(batch.Problems)}
+	rows, err := s.takeRefused(ctx, batch.Rows)
+	if err != nil {
+		return Counts{}, err
+	}
+	if err := s.halve(ctx, rows); err != nil {
+		return Counts{}, err
+	}
+	for {
+		counts, err := w.write(ctx, crm.Batch{Rows: s.good, Problems: s.problems}, checkpoints)
+		if !rowFault(err) {
+			return counts, err
 		}
-		s := &sieve{writer: w, conn: conn, problems: batch.Problems}
-		if err := s.start(ctx, batch.Rows); err != nil {
-			return err
+		// Each row is good alone, but not beside the others.
+		if err := s.takeFirst(ctx); err != nil {
+			return Counts{}, err
 		}
-		counts = Counts{
-			Processed: int64(len(batch.Rows) + len(batch.Problems)), Inserted: s.counts.Inserted, Updated: s.counts.Updated,
-			Unchanged: s.counts.Unchanged, Quarantined: int64(len(s.problems)), Pages: 1,
-		}
-		last := w.quarantine(crm.Batch{Rows: s.written, Problems: s.problems})
-		_, err := runPipeline(ctx, conn, append(last, w.bookkeeping(checkpoints, &counts)...))
-		return err
-	})
-	return counts, err
+	}
 }
 
 // A sieve tells the rows that the database takes from those it refuses.
 type sieve struct {
 	writer   *Writer
-	conn     *pgconn.PgConn
-	counts   Counts
-	written  []crm.Row
+	good     []crm.Row
 	problems []crm.Problem
 }
 
-// start takes out, in one statement, all rows that a CHECK refuses: a picklist value that
-// nobody expected comes in hundreds of rows at once. Halving finds whatever is left.
-func (s *sieve) start(ctx context.Context, rows []crm.Row) error {
-	refused, err := s.checked(ctx, rows)
+func (s *sieve) take(row *crm.Row, reason string) {
+	s.problems = append(s.problems, *row.Problem(reason))
+}
+
+// takeRefused takes out, in one statement, all rows that a CHECK refuses: a picklist value
+// that nobody expected comes in hundreds of rows at once.
+func (s *sieve) takeRefused(ctx context.Context, rows []crm.Row) ([]crm.Row, error) {
+	refused, err := s.refused(ctx, rows)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	passed := make([]crm.Row, 0, len(rows))
 	for i := range rows {
 		if reason, bad := refused[i]; bad {
-			s.problems = append(s.problems, *rows[i].Problem(reason))
+			s.take(&rows[i], reason)
 		} else {
 			passed = append(passed, rows[i])
 		}
 	}
-	return s.write(ctx, passed)
+	return passed, nil
 }
 
-// write upserts rows, halving them until each refused row stands alone.
-func (s *sieve) write(ctx context.Context, rows []crm.Row) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	var counts Counts
-	err := s.attempt(ctx, func() []statement { return []statement{s.writer.rowsStatement(rows, &counts)} })
+// halve tries rows in ever smaller parts until each that is refused stands alone.
+func (s *sieve) halve(ctx context.Context, rows []crm.Row) error {
+	err := s.try(ctx, rows)
 	switch {
 	case err == nil:
-		s.counts = s.counts.Plus(counts)
-		s.written = append(s.written, rows...)
+		s.good = append(s.good, rows...)
 		return nil
 	case !rowFault(err):
 		return err
 	case len(rows) == 1:
-		s.problems = append(s.problems, *rows[0].Problem("the database refuses it: " + err.Error()))
+		s.take(&rows[0], "the database refuses it: "+err.Error())
 		return nil
 	}
 	half := len(rows) / 2
-	if err := s.write(ctx, rows[:half]); err != nil {
+	if err := s.halve(ctx, rows[:half]); err != nil {
 		return err
 	}
-	return s.write(ctx, rows[half:])
+	return s.halve(ctx, rows[half:])
 }
 
-// attempt runs steps and undoes them alone when they fail.
-func (s *sieve) attempt(ctx context.Context, steps func() []statement) error {
-	all := append([]statement{{sql: "SAVEPOINT attempt"}}, steps()...)
-	done, err := runPipeline(ctx, s.conn, append(all, statement{sql: "RELEASE SAVEPOINT attempt"}))
-	if err != nil && done > 0 && rowFault(err) {
-		if _, undo := runPipeline(ctx, s.conn, []statement{{sql: "ROLLBACK TO SAVEPOINT attempt"}}); undo != nil {
-			return undo
+// takeFirst takes out the first row that the database refuses beside those before it.
+func (s *sieve) takeFirst(ctx context.Context) error {
+	var broken, refusal error
+	n := sort.Search(len(s.good), func(n int) bool {
+		err := s.try(ctx, s.good[:n+1])
+		if rowFault(err) {
+			refusal = err
+			return true
 		}
+		broken = err
+		return broken != nil
+	})
+	if broken != nil {
+		return broken
 	}
-	return err
+	if n == len(s.good) {
+		return fmt.Errorf("the database refuses a page of which it takes every row: another program changes %s at the same time", s.writer.run.Module.Name)
+	}
+	s.take(&s.good[n], "the database refuses it: "+refusal.Error())
+	s.good = slices.Delete(s.good, n, n+1)
+	return nil
+}
+
+// try writes rows and takes it back.
+func (s *sieve) try(ctx context.Context, rows []crm.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	var counts Counts
+	return s.writer.fenced(ctx, []statement{s.writer.rowsStatement(rows, &counts), {sql: "ROLLBACK"}})
 }
 
 // tableChecks lists the CHECKs that read only columns the run writes.
@@ -112,10 +125,10 @@ WHERE c.conrelid = to_regclass($1) AND c.contype = 'c'
 	WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) AND a.attname <> ALL ($2::text[]))
 ORDER BY c.conname`
 
-// checked evaluates the table's CHECKs over the rows and returns, by the row's place, which
+// refused evaluates the table's CHECKs over the rows and returns, by the row's place, which
 // of them refuse it. Where that itself fails on a row, it returns none.
-func (s *sieve) checked(ctx context.Context, rows []crm.Row) (map[int]string, error) {
-	u := s.writer.upsert
+func (s *sieve) refused(ctx context.Context, rows []crm.Row) (map[int]string, error) {
+	u, store := s.writer.upsert, s.writer.run.store
 	columns := []string{"id"}
 	for _, c := range u.columns {
 		columns = append(columns, c.Name)
@@ -124,30 +137,24 @@ func (s *sieve) checked(ctx context.Context, rows []crm.Row) (map[int]string, er
 	list := statement{
 		sql: tableChecks, values: [][]byte{[]byte(u.module), textArray(columns)},
 		oids: []uint32{0, arrayOID(crm.Text)}, formats: []int16{0, 1},
-		read: func(result *pgconn.ResultReader) {
-			for result.NextRow() {
-				names = append(names, string(result.Values()[0]))
-				failures = append(failures, "NOT ("+string(result.Values()[1])+")")
-			}
+		row: func(row [][]byte) {
+			names = append(names, string(row[0]))
+			failures = append(failures, "NOT ("+string(row[1])+")")
 		},
 	}
-	if _, err := runPipeline(ctx, s.conn, []statement{list}); err != nil || len(names) == 0 {
+	if _, err := store.execute(ctx, []statement{list}); err != nil || len(names) == 0 {
 		return nil, err
 	}
 
 	refused := map[int]string{}
-	err := s.attempt(ctx, func() []statement {
-		values, oids, formats := s.writer.arraysFor(rows)
-		return []statement{{
-			sql:    checkSQL(u.page, names, failures),
-			values: values, oids: oids, formats: formats,
-			read: func(result *pgconn.ResultReader) {
-				for result.NextRow() {
-					refused[int(number(result.Values()[0]))-1] = "refused by the table's " + string(result.Values()[1])
-				}
-			},
-		}}
-	})
+	values, oids, formats := s.writer.arraysFor(rows)
+	_, err := store.execute(ctx, []statement{{
+		sql:    checkSQL(u.page, names, failures),
+		values: values, oids: oids, formats: formats,
+		row: func(row [][]byte) {
+			refused[int(number(row[0]))-1] = "refused by the table's " + string(row[1])
+		},
+	}})
 	if rowFault(err) {
 		return nil, nil
 	}

@@ -73,15 +73,25 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// pipeline sends statements as one transaction in one round trip. read gets the
+// send sends small statements as one transaction in one round trip. read gets the
 // results in the order of the statements; it must read each.
-func (s *Store) pipeline(ctx context.Context, batch *pgx.Batch, read func(pgx.BatchResults) error) error {
+func (s *Store) send(ctx context.Context, batch *pgx.Batch, read func(pgx.BatchResults) error) error {
 	results := s.pool.SendBatch(ctx, batch)
 	err := read(results)
 	if closed := results.Close(); err == nil {
 		err = closed
 	}
 	return conceal(err)
+}
+
+// execute runs the steps of a page; see pipeline.
+func (s *Store) execute(ctx context.Context, steps []statement) (done int, err error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return 0, conceal(err)
+	}
+	defer conn.Release()
+	return pipeline{conn.Conn().PgConn()}.run(ctx, steps)
 }
 
 // inTx runs fn in a transaction that has its limits set.

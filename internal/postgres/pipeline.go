@@ -1,0 +1,121 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// A statement is one step of a pipeline, its parameters encoded.
+type statement struct {
+	sql     string
+	values  [][]byte
+	oids    []uint32
+	formats []int16
+	row     func(values [][]byte) // called with each row of the result, in text
+}
+
+// A pipeline sends statements as one transaction, in two steps, on a connection that it
+// has to itself. First everything large: all statements are parsed and bound, and nothing
+// is executed, so nothing is locked. When the server has it all, the second step executes
+// them, in a hundred bytes that cannot arrive in part. Were it one step, a process that is
+// frozen while it sends a page would keep the module's lock row: PostgreSQL's limits do not
+// run while it waits for the rest of a message.
+type pipeline struct {
+	conn *pgconn.PgConn
+}
+
+// run executes the steps and returns how many were done before the error.
+func (p pipeline) run(ctx context.Context, steps []statement) (done int, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = p.conn.Conn().SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		cut := !stop()
+		if cut && err != nil {
+			err = context.Cause(ctx)
+		}
+		if cut || err != nil && sqlState(err) == "" {
+			// What is in flight cannot be known: the connection is of no more use.
+			_ = p.conn.Conn().Close()
+			_ = p.conn.Close(context.Background())
+		}
+	}()
+	if err := p.bind(steps); err != nil {
+		return 0, err
+	}
+	return p.execute(steps)
+}
+
+func portal(step int) string { return "step" + strconv.Itoa(step) }
+
+// bind has the server parse all statements, each under no name, and bind it to a portal,
+// which lives as long as the transaction.
+func (p pipeline) bind(steps []statement) error {
+	frontend := p.conn.Frontend()
+	for i, s := range steps {
+		frontend.SendParse(&pgproto3.Parse{Query: s.sql, ParameterOIDs: s.oids})
+		frontend.SendBind(&pgproto3.Bind{DestinationPortal: portal(i), ParameterFormatCodes: s.formats, Parameters: s.values})
+	}
+	frontend.Send(&pgproto3.Flush{})
+	if err := frontend.Flush(); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	for bound := 0; bound < len(steps); {
+		message, err := frontend.Receive()
+		if err != nil {
+			return fmt.Errorf("receive: %w", err)
+		}
+		switch message := message.(type) {
+		case *pgproto3.BindComplete:
+			bound++
+		case *pgproto3.ErrorResponse:
+			refused := pgconn.ErrorResponseToPgError(message)
+			frontend.SendSync(&pgproto3.Sync{})
+			if err := frontend.Flush(); err != nil {
+				return fmt.Errorf("send: %w", err)
+			}
+			if _, err := p.results(nil); err != nil {
+				return err
+			}
+			return refused
+		}
+	}
+	return nil
+}
+
+func (p pipeline) execute(steps []statement) (done int, err error) {
+	frontend := p.conn.Frontend()
+	for i := range steps {
+		frontend.SendExecute(&pgproto3.Execute{Portal: portal(i)})
+	}
+	frontend.SendSync(&pgproto3.Sync{})
+	if err := frontend.Flush(); err != nil {
+		return 0, fmt.Errorf("send: %w", err)
+	}
+	return p.results(steps)
+}
+
+// results reads all results to the end of the transaction.
+func (p pipeline) results(steps []statement) (done int, err error) {
+	for {
+		message, broken := p.conn.Frontend().Receive()
+		if broken != nil {
+			return done, fmt.Errorf("receive: %w", broken)
+		}
+		switch message := message.(type) {
+		case *pgproto3.DataRow:
+			if done < len(steps) && steps[done].row != nil {
+				steps[done].row(message.Values)
+			}
+		case *pgproto3.CommandComplete:
+			done++
+		case *pgproto3.ErrorResponse:
+			err = pgconn.ErrorResponseToPgError(message)
+		case *pgproto3.ReadyForQuery:
+			return done, err
+		}
+	}
+}
