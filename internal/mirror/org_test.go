@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -28,6 +29,14 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 func TestMain(m *testing.M) {
+	if os.Getenv("ZOHOMIRROR_SLOW") == "" {
+		if err := flag.Set("rapid.checks", "25"); err != nil {
+			panic(err) // rapid has the flag
+		}
+	}
+	if encoded, ok := os.LookupEnv(victimVariable); ok {
+		runVictim(encoded)
+	}
 	os.Exit(pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
 		store, err := postgres.Open(ctx, databaseURL, quiet)
 		if err != nil {
@@ -79,13 +88,19 @@ func newOrg(t testing.TB, sim zohosim.Config, config mirror.Config) *org {
 	if sim.Now == nil {
 		sim.Now = o.Now
 	}
+	o.serve(t, sim)
+	o.connect(t)
+	o.mirror = o.process(t, o.database)
+	return o
+}
+
+// serve starts the simulated Zoho.
+func (o *org) serve(t testing.TB, sim zohosim.Config) {
+	t.Helper()
 	o.Zoho = zohosim.New(sim)
 	server := httptest.NewServer(o.Zoho)
 	t.Cleanup(server.Close)
 	o.url = server.URL
-	o.connect(t)
-	o.mirror = o.process(t, o.database)
-	return o
 }
 
 // connect opens the test's own view of the database, which works through a pooler too.
@@ -108,16 +123,19 @@ func (o *org) connect(t testing.TB) {
 func (o *org) process(t testing.TB, database string) *mirror.Mirror {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	source := zoho.Config{
-		AccountsURL: o.url, APIURL: o.url, ClientID: zohosim.DefaultClientID,
-		ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken, UserAgent: "zohomirror/test",
-	}
-	m, err := mirror.Open(t.Context(), o.config, source, database, log)
+	m, err := mirror.Open(t.Context(), o.config, o.source(), database, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
 	return m
+}
+
+func (o *org) source() zoho.Config {
+	return zoho.Config{
+		AccountsURL: o.url, APIURL: o.url, ClientID: zohosim.DefaultClientID,
+		ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken, UserAgent: "zohomirror/test",
+	}
 }
 
 type lockedBuffer struct {

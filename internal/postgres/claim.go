@@ -82,7 +82,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch := &pgx.Batch{}
 	batch.Queue(setLimits, claimWait.String())
 	batch.Queue(schemaCheck, SchemaVersion)
-	batch.Queue(lockClaim, module, id, staleAfter.String())
+	batch.Queue(lockClaim, module, id, fmt.Sprintf("%d microseconds", staleAfter.Microseconds()))
 	batch.Queue(runsCloseOrphans, module, id)
 	batch.Queue(runOpen, module, id)
 	batch.Queue(claimState, module)

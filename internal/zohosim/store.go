@@ -3,7 +3,9 @@ package zohosim
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -54,7 +56,8 @@ func (v *version) displayName() string {
 type entry struct {
 	id             uint64
 	created        int64
-	broken         bool // its id is left out of answers
+	broken         bool      // its id is left out of answers
+	shown          time.Time // when its latest change is, or was, shown
 	truth, visible *version
 }
 
@@ -135,8 +138,24 @@ func (m *module) show(e *entry, to *version) {
 func (z *Zoho) put(m *module, e *entry, to *version) {
 	e.truth = to
 	now := z.now()
-	m.pending = append(m.pending, change{e, to, now.Add(z.config.VisibilityLag)})
+	if at := now.Add(z.lag(e, to)); at.After(e.shown) { // a record's changes are shown in their order
+		e.shown = at
+	}
+	next := change{e, to, e.shown}
+	i := sort.Search(len(m.pending), func(i int) bool { return m.pending[i].at.After(next.at) })
+	m.pending = slices.Insert(m.pending, i, next)
 	m.settle(now)
+}
+
+// lag is how long a change stays hidden: another time for each, so that a later change may
+// be shown first.
+func (z *Zoho) lag(e *entry, to *version) time.Duration {
+	most := uint64(z.config.VisibilityLag)
+	if most == 0 {
+		return 0
+	}
+	own := rand.New(rand.NewPCG(e.id, uint64(to.modified)+uint64(len(z.calls))))
+	return time.Duration(own.Uint64N(most + 1))
 }
 
 func (z *Zoho) module(name string) *module {

@@ -37,7 +37,7 @@ type Config struct {
 
 	Now           func() time.Time // the org's clock
 	Latency       time.Duration    // before each answer of the API
-	VisibilityLag time.Duration    // until COQL and Get Records show a change
+	VisibilityLag time.Duration    // at most, until COQL and Get Records show a change; each has its own
 	Zones         []*time.Location // datetimes are rendered in these, by field and row
 
 	Credits     int  // in 24 hours; 0 is 1,000,000
