@@ -93,7 +93,8 @@ func TestPromise05KilledAnywhere(t *testing.T) {
 	config := defaultConfig
 	config.StaleAfter = time.Nanosecond // the successor need not wait
 	o := newOrg(t, zohosim.Config{}, config)
-	const n = 15_000
+	config.PageSize = 400 // more pages than are read before the last kill
+	const n = 14_000
 	o.InsertMany("Deals", n, deal)
 	var killed atomic.Pointer[exec.Cmd]
 	var left atomic.Int64
