@@ -58,7 +58,7 @@ type arrays struct {
 // until the next call.
 func (a *arrays) columns(u *upsert, rows []crm.Row) [][]byte {
 	a.buf = a.buf[:0]
-	ends := make([]int, 0, len(u.oids))
+	ends := make([]int, 0, len(u.byColumn.oids))
 	a.header(pgtype.TextOID, len(rows))
 	for i := range rows {
 		a.text(rows[i].ID)

@@ -139,8 +139,8 @@ func BenchmarkEqualRows(b *testing.B) {
 	s := open(b, pgtest.Database(b))
 	run := claim(b, s, "leads")
 	plan, pages := benchLeads(b, run)
-	writer := run.Writer(plan)
 	write := func() {
+		writer := run.Writer(plan) // a run of its own
 		for _, page := range pages {
 			if _, err := writer.Page(b.Context(), plan.Map(page), Checkpoint{Stream: crm.StreamModified, Watermark: noon}); err != nil {
 				b.Fatal(err)

@@ -41,8 +41,8 @@ type Run struct {
 	Metadata    map[string]Metadata   // by key
 
 	store      *Store
+	table      *table
 	unsettled  bool // the module has open quarantine entries
-	progress   Counts
 	partitions bool // next month's partition is there
 }
 
@@ -86,7 +86,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch.Queue(runsCloseOrphans, module, id)
 	batch.Queue(runOpen, module, id)
 	batch.Queue(claimState, module)
-	batch.Queue(moneyWidths, module)
+	batch.Queue(tableColumns, module)
 
 	err = s.send(ctx, batch, func(results pgx.BatchResults) error {
 		for range 4 {
@@ -104,7 +104,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 		if err := state.into(run); err != nil {
 			return err
 		}
-		return readWidths(results, run)
+		return readTable(results, run)
 	})
 	return status, since, err
 }
@@ -146,18 +146,18 @@ func (c claimed) into(run *Run) error {
 	return nil
 }
 
-func readWidths(results pgx.BatchResults, run *Run) error {
+func readTable(results pgx.BatchResults, run *Run) error {
 	rows, err := results.Query()
 	if err != nil {
 		return err
 	}
-	run.Money = map[string]crm.Width{}
-	var column string
-	var width crm.Width
-	_, err = pgx.ForEachRow(rows, []any{&column, &width.Precision, &width.Scale}, func() error {
-		run.Money[column] = width
+	run.table = &table{}
+	var c tableColumn
+	_, err = pgx.ForEachRow(rows, []any{&run.table.row, &run.table.array, &c.name, &c.oid, &c.modifier}, func() error {
+		run.table.columns = append(run.table.columns, c)
 		return nil
 	})
+	run.Money = run.table.widths()
 	return err
 }
 
@@ -213,13 +213,12 @@ SELECT l.claimed_at,
 FROM sync_locks l
 WHERE l.module = $1`
 
-	// A numeric column's type modifier holds its precision and scale.
-	moneyWidths = `
-SELECT a.attname,
-       CASE WHEN a.atttypmod < 0 THEN 0 ELSE (a.atttypmod - 4) >> 16 & 65535 END,
-       CASE WHEN a.atttypmod < 0 THEN 0 ELSE (a.atttypmod - 4) & 2047 END
-FROM pg_attribute a
-WHERE a.attrelid = to_regclass($1) AND a.atttypid = 'numeric'::regtype AND NOT a.attisdropped`
+	tableColumns = `
+SELECT t.oid, t.typarray, a.attname::text, a.atttypid, a.atttypmod
+FROM pg_type t
+JOIN pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE t.typrelid = to_regclass($1)
+ORDER BY a.attnum`
 
 	runSkipped = `
 WITH skipped AS (

@@ -16,18 +16,23 @@ type Writer struct {
 	run    *Run
 	upsert *upsert
 	arrays arrays
+	buffer []byte
+	fresh  bool // the last page's rows were all new, so the next one's are likely new too
 }
 
 // Writer returns a writer for pages that were mapped by plan. A run whose plan changes
 // takes a new one.
 func (r *Run) Writer(plan *crm.Plan) *Writer {
-	return &Writer{run: r, upsert: newUpsert(r.Module, plan)}
+	return &Writer{run: r, upsert: newUpsert(r, plan)}
 }
 
 // Page writes a page: rows, quarantine and checkpoints commit together or not at all, in
 // one round trip. It returns what it did with the page's rows, or ErrLockLost.
 func (w *Writer) Page(ctx context.Context, batch crm.Batch, checkpoints ...Checkpoint) (Counts, error) {
-	counts, err := w.write(ctx, batch, checkpoints)
+	counts, err := w.write(ctx, batch, checkpoints, w.fresh)
+	if rowFault(err) && w.fresh {
+		counts, err = w.write(ctx, batch, checkpoints, false)
+	}
 	if rowFault(err) {
 		// Some row is at fault: find out which, in a transaction that can go back a step.
 		counts, err = w.sift(ctx, batch, checkpoints)
@@ -35,17 +40,17 @@ func (w *Writer) Page(ctx context.Context, batch crm.Batch, checkpoints ...Check
 	if err != nil {
 		return Counts{}, fmt.Errorf("write a page of %s: %w", w.run.Module.Name, err)
 	}
-	w.run.progress = w.run.progress.Plus(counts)
+	w.fresh = counts.Inserted > 1 && counts.Inserted == counts.Processed
 	w.run.unsettled = w.run.unsettled || counts.Quarantined > 0
 	return counts, nil
 }
 
 // write sends the whole page as one pipeline.
-func (w *Writer) write(ctx context.Context, batch crm.Batch, checkpoints []Checkpoint) (Counts, error) {
+func (w *Writer) write(ctx context.Context, batch crm.Batch, checkpoints []Checkpoint, fresh bool) (Counts, error) {
 	counts := pageCounts(batch)
 	var steps []statement
 	if len(batch.Rows) > 0 {
-		steps = append(steps, w.rowsStatement(batch.Rows, &counts))
+		steps = append(steps, w.rowsStatement(batch.Rows, &counts, fresh))
 	}
 	steps = append(steps, w.quarantine(batch)...)
 	steps = append(steps, w.bookkeeping(checkpoints, &counts)...)
@@ -59,24 +64,22 @@ func (w *Writer) fenced(ctx context.Context, steps []statement) error {
 		{sql: setLimits, values: text(limit.String())},
 		{sql: fence, values: text(w.run.Module.Name, w.run.ID.String())},
 	}
-	done, err := w.run.store.execute(ctx, append(guards, steps...))
+	done, err := w.run.store.execute(ctx, &w.buffer, append(guards, steps...))
 	if err != nil && done < len(guards) && sqlState(err) == codeDivisionByZero {
 		return ErrLockLost
 	}
 	return err
 }
 
-func (w *Writer) rowsStatement(rows []crm.Row, counts *Counts) statement {
-	values, oids, formats := w.upsert.params(&w.arrays, rows, w.run.ID.String())
-	return statement{
-		sql: w.upsert.sql, values: values, oids: oids, formats: formats,
-		row: func(row [][]byte) {
-			inserted, updated := number(row[0]), number(row[1])
-			counts.Inserted += inserted
-			counts.Updated += updated
-			counts.Unchanged += int64(len(rows)) - inserted - updated
-		},
+func (w *Writer) rowsStatement(rows []crm.Row, counts *Counts, fresh bool) statement {
+	s := w.upsert.statement(&w.arrays, rows, w.run.ID.String(), fresh)
+	s.row = func(row [][]byte) {
+		inserted, updated := number(row[0]), number(row[1])
+		counts.Inserted += inserted
+		counts.Updated += updated
+		counts.Unchanged += int64(len(rows)) - inserted - updated
 	}
+	return s
 }
 
 const quarantinePut = `

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,7 +27,8 @@ type statement struct {
 // frozen while it sends a page would keep the module's lock row: PostgreSQL's limits do not
 // run while it waits for the rest of a message.
 type pipeline struct {
-	conn *pgconn.PgConn
+	conn   *pgconn.PgConn
+	buffer *[]byte // megabytes, used again from page to page
 }
 
 // run executes the steps and returns how many were done before the error.
@@ -54,15 +56,28 @@ func portal(step int) string { return "step" + strconv.Itoa(step) }
 // bind has the server parse all statements, each under no name, and bind it to a portal,
 // which lives as long as the transaction.
 func (p pipeline) bind(steps []statement) error {
-	frontend := p.conn.Frontend()
-	for i, s := range steps {
-		frontend.SendParse(&pgproto3.Parse{Query: s.sql, ParameterOIDs: s.oids})
-		frontend.SendBind(&pgproto3.Bind{DestinationPortal: portal(i), ParameterFormatCodes: s.formats, Parameters: s.values})
+	messages := (*p.buffer)[:0]
+	for _, i := range bySize(steps) {
+		s := steps[i]
+		for _, message := range []pgproto3.FrontendMessage{
+			&pgproto3.Parse{Query: s.sql, ParameterOIDs: s.oids},
+			&pgproto3.Bind{DestinationPortal: portal(i), ParameterFormatCodes: s.formats, Parameters: s.values},
+		} {
+			var err error
+			if messages, err = message.Encode(messages); err != nil {
+				return fmt.Errorf("encode a page: %w", err)
+			}
+		}
 	}
-	frontend.Send(&pgproto3.Flush{})
-	if err := frontend.Flush(); err != nil {
+	messages, err := (&pgproto3.Flush{}).Encode(messages)
+	if err != nil {
+		return fmt.Errorf("encode a page: %w", err)
+	}
+	*p.buffer = messages
+	if _, err := p.conn.Conn().Write(messages); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
+	frontend := p.conn.Frontend()
 	for bound := 0; bound < len(steps); {
 		message, err := frontend.Receive()
 		if err != nil {
@@ -84,6 +99,21 @@ func (p pipeline) bind(steps []statement) error {
 		}
 	}
 	return nil
+}
+
+// bySize is the order in which steps are bound: the large ones last, which PostgreSQL does
+// noticeably faster than to bind anything after them.
+func bySize(steps []statement) []int {
+	order := make([]int, len(steps))
+	sizes := make([]int, len(steps))
+	for i, s := range steps {
+		order[i] = i
+		for _, v := range s.values {
+			sizes[i] += len(v)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return sizes[a] - sizes[b] })
+	return order
 }
 
 func (p pipeline) execute(steps []statement) (done int, err error) {

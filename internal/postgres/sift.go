@@ -23,7 +23,7 @@ func (w *Writer) sift(ctx context.Context, batch crm.Batch, checkpoints []Checkp
 		return Counts{}, err
 	}
 	for {
-		counts, err := w.write(ctx, crm.Batch{Rows: s.good, Problems: s.problems}, checkpoints)
+		counts, err := w.write(ctx, crm.Batch{Rows: s.good, Problems: s.problems}, checkpoints, false)
 		if !rowFault(err) {
 			return counts, err
 		}
@@ -112,7 +112,7 @@ func (s *sieve) try(ctx context.Context, rows []crm.Row) error {
 		return nil
 	}
 	var counts Counts
-	return s.writer.fenced(ctx, []statement{s.writer.rowsStatement(rows, &counts), {sql: "ROLLBACK"}})
+	return s.writer.fenced(ctx, []statement{s.writer.rowsStatement(rows, &counts, false), {sql: "ROLLBACK"}})
 }
 
 // tableChecks lists the CHECKs that read only columns the run writes.
@@ -142,15 +142,15 @@ func (s *sieve) refused(ctx context.Context, rows []crm.Row) (map[int]string, er
 			failures = append(failures, "NOT ("+string(row[1])+")")
 		},
 	}
-	if _, err := store.execute(ctx, []statement{list}); err != nil || len(names) == 0 {
+	if _, err := store.execute(ctx, &s.writer.buffer, []statement{list}); err != nil || len(names) == 0 {
 		return nil, err
 	}
 
 	refused := map[int]string{}
-	values, oids, formats := s.writer.arraysFor(rows)
-	_, err := store.execute(ctx, []statement{{
-		sql:    checkSQL(u.page, names, failures),
-		values: values, oids: oids, formats: formats,
+	source, values := u.page(&s.writer.arrays, rows)
+	_, err := store.execute(ctx, &s.writer.buffer, []statement{{
+		sql:    checkSQL(source.placed, names, failures),
+		values: values, oids: source.oids, formats: source.binary(),
 		row: func(row [][]byte) {
 			refused[int(number(row[0]))-1] = "refused by the table's " + string(row[1])
 		},
@@ -166,13 +166,6 @@ func checkSQL(page string, names, failures []string) string {
 	for i, name := range names {
 		cases[i] = fmt.Sprintf("CASE WHEN %s THEN '%s' END", failures[i], strings.ReplaceAll(name, "'", "''"))
 	}
-	return fmt.Sprintf("SELECT ord, concat_ws(', ', %s) FROM (%s) page WHERE %s",
+	return fmt.Sprintf("SELECT page_ord, concat_ws(', ', %s) FROM (%s) page WHERE %s",
 		strings.Join(cases, ", "), page, strings.Join(failures, " OR "))
-}
-
-// arraysFor encodes the page alone, without the run's parameters.
-func (w *Writer) arraysFor(rows []crm.Row) ([][]byte, []uint32, []int16) {
-	values, oids, formats := w.upsert.params(&w.arrays, rows, "")
-	n := len(w.upsert.oids)
-	return values[:n], oids[:n], formats[:n]
 }

@@ -85,13 +85,13 @@ func (s *Store) send(ctx context.Context, batch *pgx.Batch, read func(pgx.BatchR
 }
 
 // execute runs the steps of a page; see pipeline.
-func (s *Store) execute(ctx context.Context, steps []statement) (done int, err error) {
+func (s *Store) execute(ctx context.Context, buffer *[]byte, steps []statement) (done int, err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return 0, conceal(err)
 	}
 	defer conn.Release()
-	return pipeline{conn.Conn().PgConn()}.run(ctx, steps)
+	return pipeline{conn.Conn().PgConn(), buffer}.run(ctx, steps)
 }
 
 // inTx runs fn in a transaction that has its limits set.

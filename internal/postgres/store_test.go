@@ -65,11 +65,15 @@ func page(t testing.TB, run *Run, meta crm.Metadata, records ...string) (Counts,
 	t.Helper()
 	meta.Money = run.Money
 	plan := run.Module.Plan(meta)
-	values := make([]jsontext.Value, len(records))
+	return run.Writer(plan).Page(t.Context(), plan.Map(values(records)), Checkpoint{Stream: crm.StreamModified, Watermark: noon})
+}
+
+func values(records []string) []jsontext.Value {
+	all := make([]jsontext.Value, len(records))
 	for i, r := range records {
-		values[i] = jsontext.Value(r)
+		all[i] = jsontext.Value(r)
 	}
-	return run.Writer(plan).Page(t.Context(), plan.Map(values), Checkpoint{Stream: crm.StreamModified, Watermark: noon})
+	return all
 }
 
 func mustPage(t testing.TB, run *Run, meta crm.Metadata, records ...string) Counts {
