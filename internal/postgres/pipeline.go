@@ -45,17 +45,26 @@ func (p pipeline) run(ctx context.Context, steps []statement) (done int, err err
 			_ = p.conn.Close(context.Background())
 		}
 	}()
-	if err := p.bind(steps); err != nil {
-		return 0, err
+	bound, err := p.encode(steps)
+	if err != nil {
+		return 0, fmt.Errorf("encode a page: %w", err)
+	}
+	if bound > atOnce {
+		if err := p.bind(len(steps)); err != nil {
+			return 0, err
+		}
 	}
 	return p.execute(steps)
 }
 
+// atOnce is a size that a socket takes whole: no second step is needed for so little.
+const atOnce = 8 << 10
+
 func portal(step int) string { return "step" + strconv.Itoa(step) }
 
-// bind has the server parse all statements, each under no name, and bind it to a portal,
-// which lives as long as the transaction.
-func (p pipeline) bind(steps []statement) error {
+// encode has all statements parsed, each under no name, and bound to a portal, which lives
+// as long as the transaction.
+func (p pipeline) encode(steps []statement) (size int, err error) {
 	messages := (*p.buffer)[:0]
 	for _, i := range bySize(steps) {
 		s := steps[i]
@@ -63,23 +72,36 @@ func (p pipeline) bind(steps []statement) error {
 			&pgproto3.Parse{Query: s.sql, ParameterOIDs: s.oids},
 			&pgproto3.Bind{DestinationPortal: portal(i), ParameterFormatCodes: s.formats, Parameters: s.values},
 		} {
-			var err error
 			if messages, err = message.Encode(messages); err != nil {
-				return fmt.Errorf("encode a page: %w", err)
+				return 0, err
 			}
 		}
 	}
-	messages, err := (&pgproto3.Flush{}).Encode(messages)
-	if err != nil {
-		return fmt.Errorf("encode a page: %w", err)
-	}
 	*p.buffer = messages
-	if _, err := p.conn.Conn().Write(messages); err != nil {
+	return len(messages), nil
+}
+
+// send writes what is encoded, and then the messages.
+func (p pipeline) send(messages ...pgproto3.FrontendMessage) (err error) {
+	for _, message := range messages {
+		if *p.buffer, err = message.Encode(*p.buffer); err != nil {
+			return fmt.Errorf("encode a page: %w", err)
+		}
+	}
+	if _, err := p.conn.Conn().Write(*p.buffer); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	frontend := p.conn.Frontend()
-	for bound := 0; bound < len(steps); {
-		message, err := frontend.Receive()
+	*p.buffer = (*p.buffer)[:0]
+	return nil
+}
+
+// bind sends what is encoded and waits until the server has bound all n statements.
+func (p pipeline) bind(n int) error {
+	if err := p.send(&pgproto3.Flush{}); err != nil {
+		return err
+	}
+	for bound := 0; bound < n; {
+		message, err := p.conn.Frontend().Receive()
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}
@@ -88,9 +110,8 @@ func (p pipeline) bind(steps []statement) error {
 			bound++
 		case *pgproto3.ErrorResponse:
 			refused := pgconn.ErrorResponseToPgError(message)
-			frontend.SendSync(&pgproto3.Sync{})
-			if err := frontend.Flush(); err != nil {
-				return fmt.Errorf("send: %w", err)
+			if err := p.send(&pgproto3.Sync{}); err != nil {
+				return err
 			}
 			if _, err := p.results(nil); err != nil {
 				return err
@@ -117,13 +138,12 @@ func bySize(steps []statement) []int {
 }
 
 func (p pipeline) execute(steps []statement) (done int, err error) {
-	frontend := p.conn.Frontend()
+	var messages []pgproto3.FrontendMessage
 	for i := range steps {
-		frontend.SendExecute(&pgproto3.Execute{Portal: portal(i)})
+		messages = append(messages, &pgproto3.Execute{Portal: portal(i)})
 	}
-	frontend.SendSync(&pgproto3.Sync{})
-	if err := frontend.Flush(); err != nil {
-		return 0, fmt.Errorf("send: %w", err)
+	if err := p.send(append(messages, &pgproto3.Sync{})...); err != nil {
+		return 0, err
 	}
 	return p.results(steps)
 }
