@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 }
 
 // program is the program with these arguments and settings, and no others.
-func program(t *testing.T, settings map[string]string, arguments ...string) *exec.Cmd {
+func program(t testing.TB, settings map[string]string, arguments ...string) *exec.Cmd {
 	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
@@ -71,7 +71,7 @@ func output(t *testing.T, settings map[string]string, arguments ...string) (stdo
 	return out.String(), complaints.String(), command.ProcessState.ExitCode()
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", ":0")
 	if err != nil {
