@@ -16,6 +16,7 @@ require (
 	github.com/sethvargo/go-envconfig v1.4.3
 	github.com/tidwall/btree v1.8.2
 	github.com/vercel/go-bridge v0.0.0-20221108222652-296f4c6bdb6d
+	go.uber.org/goleak v1.3.0
 	golang.org/x/term v0.47.0
 	pgregory.net/rapid v1.3.0
 )

@@ -14,39 +14,27 @@ const (
 	epochMicros = epochDays * 24 * 60 * 60 * 1_000_000
 )
 
-func arrayOID(kind crm.Kind) uint32 {
+// oids are the types that a kind's values travel in: one value, and an array of them.
+func oids(kind crm.Kind) (element, array uint32) {
 	switch kind {
 	case crm.Boolean:
-		return pgtype.BoolArrayOID
+		return pgtype.BoolOID, pgtype.BoolArrayOID
 	case crm.Integer:
-		return pgtype.Int8ArrayOID
+		return pgtype.Int8OID, pgtype.Int8ArrayOID
 	case crm.Date:
-		return pgtype.DateArrayOID
+		return pgtype.DateOID, pgtype.DateArrayOID
 	case crm.Time:
-		return pgtype.TimestamptzArrayOID
+		return pgtype.TimestamptzOID, pgtype.TimestamptzArrayOID
 	case crm.JSON:
-		return pgtype.JSONBArrayOID
+		return pgtype.JSONBOID, pgtype.JSONBArrayOID
 	default:
-		return pgtype.TextArrayOID
+		return pgtype.TextOID, pgtype.TextArrayOID
 	}
 }
 
-func elementOID(kind crm.Kind) uint32 {
-	switch kind {
-	case crm.Boolean:
-		return pgtype.BoolOID
-	case crm.Integer:
-		return pgtype.Int8OID
-	case crm.Date:
-		return pgtype.DateOID
-	case crm.Time:
-		return pgtype.TimestamptzOID
-	case crm.JSON:
-		return pgtype.JSONBOID
-	default:
-		return pgtype.TextOID
-	}
-}
+func elementOID(kind crm.Kind) uint32 { element, _ := oids(kind); return element }
+
+func arrayOID(kind crm.Kind) uint32 { _, array := oids(kind); return array }
 
 // arrays encodes rows as binary arrays, a column each, in one buffer that is used again
 // from page to page.
