@@ -104,7 +104,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.listener, err = web.Listen(settings.Port); err != nil {
 		return err
 	}
-	d.serveZoho(ctx, zohoListener)
+	defer d.serveZoho(ctx, zohoListener)() // it outlives the server, whose runs end at their next page
 	say("simulated Zoho CRM at %s: %d leads, %d deals, and a team that goes on working", zohoURL, d.Leads, d.Deals)
 
 	database, err := pgembed.Start(ctx, pgembed.Options{Progress: func(m string) { say("%s", m) }})
@@ -142,13 +142,13 @@ func (d *demo) load(ctx context.Context, databaseURL, zohoURL string) (*config.C
 	return config.Load(ctx, envconfig.MultiLookuper(envconfig.MapLookuper(own), envconfig.OsLookuper(), envconfig.MapLookuper(fallback)))
 }
 
-// serveZoho answers as Zoho, with a team at work, until ctx ends.
-func (d *demo) serveZoho(ctx context.Context, listener net.Listener) {
+// serveZoho answers as Zoho until the returned function is called; its team works until ctx ends.
+func (d *demo) serveZoho(ctx context.Context, listener net.Listener) (stop func()) {
 	live := d.zoho.Populate(demoSeed, d.Leads, d.Deals)
 	server := &http.Server{Handler: d.zoho, ReadHeaderTimeout: time.Second}
 	d.work.Go(func() { live(ctx, d.Edits) })
 	d.work.Go(func() { _ = server.Serve(listener) }) // ends when it is closed
-	context.AfterFunc(ctx, func() { _ = server.Close() })
+	return func() { _ = server.Close() }
 }
 
 func (d *demo) migrate(ctx context.Context) error {
