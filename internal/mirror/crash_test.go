@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -58,6 +60,10 @@ func runVictim(encoded string) {
 	_, err = m.Run(context.Background(), module)
 	switch {
 	case err == nil:
+		status, _ := os.ReadFile("/proc/self/status") // for benchmarks, on Linux
+		if found := regexp.MustCompile(`VmHWM:\s+([0-9]+) kB`).FindSubmatch(status); found != nil {
+			fmt.Print(string(found[1]))
+		}
 		os.Exit(victimDone)
 	case errors.Is(err, postgres.ErrLockLost):
 		os.Exit(victimLost)

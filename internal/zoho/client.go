@@ -91,10 +91,10 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 			return got, nil
 		}
 		var failure *Error
-		if !errors.As(err, &failure) {
+		if !errors.As(err, &failure) || token == "" { // a refresh has had its own retries
 			return nil, err
 		}
-		if failure.rejectsToken() && token != "" {
+		if failure.rejectsToken() {
 			if renewed {
 				return nil, failure
 			}
@@ -145,11 +145,11 @@ func (c *Client) attempt(ctx context.Context, call call) (token string, _ *answe
 	defer response.Body.Close()
 	got.took = time.Since(got.sent)
 	got.date, _ = http.ParseTime(response.Header.Get("Date"))
-	return token, got, c.read(call, response, got)
+	return token, got, c.read(call, token, response, got)
 }
 
 // read judges an answer by its body as well as by its status.
-func (c *Client) read(call call, response *http.Response, got *answer) error {
+func (c *Client) read(call call, token string, response *http.Response, got *answer) error {
 	body := &boundedReader{from: response.Body, left: maxBody}
 	switch {
 	case response.StatusCode == http.StatusNoContent || response.StatusCode == http.StatusNotModified:
@@ -162,7 +162,9 @@ func (c *Client) read(call call, response *http.Response, got *answer) error {
 			return nil
 		case errors.As(err, &failure): // an error with status 200
 			failure.Call, failure.Status, failure.scope = call.name, response.StatusCode, call.scope
+			failure.retryAfter = retryAfter(response.Header.Get("Retry-After"))
 			failure.apiDomain = c.tokens.apiDomain()
+			failure.hide(token)
 			return failure
 		case body.left < 0:
 			return fmt.Errorf("%s: %w", call.name, ErrPageTooLarge)
@@ -172,7 +174,7 @@ func (c *Client) read(call call, response *http.Response, got *answer) error {
 	case response.StatusCode >= 300 && response.StatusCode < 400:
 		return &Error{Call: call.name, Status: response.StatusCode, Message: "the server redirects elsewhere, and a token follows no redirect"}
 	}
-	failure := readError(body)
+	failure := readError(body, token)
 	failure.Call, failure.Status, failure.scope = call.name, response.StatusCode, call.scope
 	failure.retryAfter = retryAfter(response.Header.Get("Retry-After"))
 	failure.apiDomain = c.tokens.apiDomain()

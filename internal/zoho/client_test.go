@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -40,17 +39,23 @@ func (s *shared) UpdateToken(ctx context.Context, fingerprint string, update fun
 	return err
 }
 
+// start returns an org and a maker of clients, each as if in a process of its own, that share
+// a token store. Their logs are searched for secrets when the test is over.
 func start(t *testing.T, config zohosim.Config) (*zohosim.Zoho, func() *zoho.Client) {
 	t.Helper()
 	sim := zohosim.New(config)
-	server := httptest.NewServer(sim)
+	spy := newSpy(t)
+	server := httptest.NewServer(spy.watch(sim))
 	t.Cleanup(server.Close)
 	store := &shared{kept: map[string]zoho.StoredToken{}}
-	return sim, func() *zoho.Client {
-		return zoho.New(zoho.Config{
-			AccountsURL: server.URL, APIURL: server.URL, ClientID: zohosim.DefaultClientID,
-			ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken,
-		}, store, slog.New(slog.DiscardHandler))
+	return sim, func() *zoho.Client { return zoho.New(credentials(server.URL, server.URL), store, spy.log()) }
+}
+
+// credentials are those that a simulated org accepts.
+func credentials(accounts, api string) zoho.Config {
+	return zoho.Config{
+		AccountsURL: accounts, APIURL: api, ClientID: zohosim.DefaultClientID,
+		ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken,
 	}
 }
 

@@ -54,6 +54,22 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.cause }
 
+// hide takes secrets out of what the server said: some repeat what they were sent.
+func (e *Error) hide(secrets ...string) {
+	for _, text := range []*string{&e.Code, &e.Message, &e.Details} {
+		*text = conceal(*text, secrets...)
+	}
+}
+
+func conceal(text string, secrets ...string) string {
+	for _, secret := range secrets {
+		if len(secret) >= 8 { // what is shorter is part of too many words
+			text = strings.ReplaceAll(text, secret, "[hidden]")
+		}
+	}
+	return text
+}
+
 // Zoho's error codes that this client tells apart (zoho-api, "Using the token", "Errors").
 const (
 	codeInvalidToken   = "INVALID_TOKEN"
@@ -166,12 +182,14 @@ func (b errorBody) asError() *Error {
 }
 
 // readError reads an answer that is no success: Zoho's form, or a page of HTML from the edge.
-func readError(body io.Reader) *Error {
+// It hides token before an excerpt could cut it in two.
+func readError(body io.Reader, token string) *Error {
 	const enough = 64 << 10
 	text, err := io.ReadAll(io.LimitReader(body, enough))
 	if err != nil {
 		return &Error{Message: "the answer broke off", cause: err}
 	}
+	text = []byte(conceal(string(text), token))
 	var parsed errorBody
 	if json.Unmarshal(text, &parsed) == nil && parsed.Code != "" {
 		return parsed.asError()

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestDecodePage(t *testing.T) {
@@ -17,9 +19,24 @@ func TestDecodePage(t *testing.T) {
 		`{"info":{"more_records":false,"count":1,"x":{}},"padding":"y","data":[{"id":"1","A":12345678901234567.89}]}`: `[{"id":"1","A":12345678901234567.89}] false`,
 		`{"data":[],"info":{"more_records":false}}`:                                                                   `[] false`,
 		`{"data":[{"a":1,"a":2}],"info":{"more_records":false}}`:                                                      `[{"a":1,"a":2}] false`,
-		`{"data":[{}]}`:                                    "an answer without data and info",
-		`{"info":{"more_records":true}}`:                   "an answer without data and info",
-		`{"data":[{}],"info":{"count":1}}`:                 `an info without more_records: "{\"count\":1}"`,
+		`{"data":[{"A":12345678901234.56,"B":1e11,"C":25.10000,"D":-0,"E":1E+02}],"info":{"more_records":false}}`:     `[{"A":12345678901234.56,"B":1e11,"C":25.10000,"D":-0,"E":1E+02}] false`,
+		`{"data":[{"name":"\ud83d\u00e9 ` + "\xff" + `"}],"info":{"more_records":false}}`:                             `[{"name":"\ud83d\u00e9 ` + "\xff" + `"}] false`,
+		` { "data" : [ { "a" : 1 } ] , "info" : { "more_records" : true } } `:                                         `[{ "a" : 1 }] true`,
+		`{"code":"NOT_AN_ERROR","data":[{}],"info":{"more_records":true},"status":"success"}`:                         `[{}] true`,
+		`{"code":5,"status":"error","data":[{}],"info":{"more_records":true}}`:                                        `[{}] true`,
+		`{"data":null,"info":{"more_records":false}}`:                                                                 "an answer of an unexpected form",
+		`{"data":[{}],"info":{"more_records":"yes"}}`:                                                                 "an info without more_records",
+		`{"data":[{}],"info":null}`:                         "an info without more_records: \"null\"",
+		`{"data":[{"id":"1"},{"id":`:                        "unexpected EOF",
+		`{"data":[{"id":"1"},`:                              "EOF",
+		`{"data":[{"id":"1"}`:                               "EOF",
+		`{"data":[{"a":01}],"info":{"more_records":false}}`: "invalid character '1' after",
+		`null`:                             "an answer of an unexpected form",
+		`<html>`:                           "invalid character '<'",
+		`{"status":"error"}`:               "an answer without data and info",
+		`{"data":[{}]}`:                    "an answer without data and info",
+		`{"info":{"more_records":true}}`:   "an answer without data and info",
+		`{"data":[{}],"info":{"count":1}}`: `an info without more_records: "{\"count\":1}"`,
 		`{"data":[{}],"info":{"more_records":true}`:        "unexpected EOF",
 		`{"data":{"id":"1"},"info":{"more_records":true}}`: "an answer of an unexpected form",
 		`[]`: "an answer of an unexpected form",
@@ -49,18 +66,42 @@ func TestBoundedReader(t *testing.T) {
 	}
 }
 
+// Whatever decodes is what was sent, piece by piece, and decodes to the same once more.
 func FuzzDecodePage(f *testing.F) {
-	f.Add([]byte(`{"data":[{"id":"1","A":25.10000}],"info":{"count":1,"more_records":true}}`))
-	f.Add([]byte(`{"code":"X","status":"error"}`))
+	for _, seed := range []string{
+		`{"data":[{"id":"1","A":25.10000}],"info":{"count":1,"more_records":true}}`,
+		`{"info":{"more_records":false},"x":[{}],"data":[{"a":1,"a":{"b":[]}},{}]}`,
+		`{"code":"X","status":"error"}`,
+		`{"code":"X","status":"error","details":{"a":1},"data":[],"info":{}}`,
+		`{"data":[` + strings.Repeat("[", 50),
+		`{"data":[],"info":{"more_records":false}}{`,
+		`{"data":["` + "\xff\xfe" + `", null ,1],"info":{"more_records":true,"more_records":false}}`,
+		`[]`, ``, `{`, `{"data"`,
+	} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		page, err := decodePage(bytes.NewReader(body))
 		if err != nil {
 			return
 		}
-		for _, record := range page.Records {
+		again := []byte(`{"data":[`)
+		for i, record := range page.Records {
 			if !bytes.Contains(body, record) {
 				t.Errorf("record %q is not what was sent", record)
 			}
+			if i > 0 {
+				again = append(again, ',')
+			}
+			again = append(again, record...)
+		}
+		again = fmt.Appendf(again, `],"info":{"more_records":%v}}`, page.More)
+		second, err := decodePage(iotest.OneByteReader(bytes.NewReader(again)))
+		if err != nil {
+			t.Fatalf("%q: %v", again, err)
+		}
+		if diff := cmp.Diff(page, second, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("(-first +second):\n%s", diff)
 		}
 	})
 }
@@ -99,25 +140,41 @@ func TestQueryString(t *testing.T) {
 	}
 }
 
+// A full page of leads with forty fields, as wide as a usual org's.
 func BenchmarkDecodePage(b *testing.B) {
-	var body bytes.Buffer
-	body.WriteString(`{"data":[`)
-	for i := range 2000 {
-		if i > 0 {
-			body.WriteByte(',')
-		}
-		fmt.Fprintf(&body, `{"id":"57257670000005%05d"`, i)
-		for f := range 40 {
-			fmt.Fprintf(&body, `,"Field_%d":"a value of field %d"`, f, f)
-		}
-		body.WriteByte('}')
-	}
-	body.WriteString(`],"info":{"count":2000,"more_records":true}}`)
+	const rows = 2000
+	body := widePage(rows)
+	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := decodePage(bytes.NewReader(body.Bytes())); err != nil {
+		page, err := decodePage(bytes.NewReader(body))
+		if err != nil || len(page.Records) != rows {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(2000*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func widePage(rows int) []byte {
+	body := []byte(`{"data":[`)
+	for i := range rows {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = fmt.Appendf(body, `{"id":"57257670000005%05d","Modified_Time":"2026-11-03T10:14:41+05:30","Owner":{"name":"Boyle","id":"5725767000000411001"}`, i)
+		for f := range 37 {
+			switch f % 4 {
+			case 0:
+				body = fmt.Appendf(body, `,"Text_%d":"a value of field %d"`, f, f)
+			case 1:
+				body = fmt.Appendf(body, `,"Amount_%d":%d.%02d`, f, i*f, f)
+			case 2:
+				body = fmt.Appendf(body, `,"Flag_%d":%v`, f, i%2 == 0)
+			default:
+				body = fmt.Appendf(body, `,"Empty_%d":null`, f)
+			}
+		}
+		body = append(body, '}')
+	}
+	return append(body, `],"info":{"count":2000,"more_records":true}}`...)
 }

@@ -115,13 +115,96 @@ func TestBackoffJitter(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := time.Now().Add(90 * time.Second)
-		zoho := (&canned{}).then(429, busy, "Retry-After", "7").then(503, "", "Retry-After", at.UTC().Format(http.TimeFormat)).then(204, "")
+		zoho := (&canned{}).then(429, busy, "Retry-After", "7").then(503, "", "Retry-After", at.UTC().Format(http.TimeFormat)).
+			then(200, busy, "Retry-After", "5").then(204, "")
 		page, err := zoho.client(&alone{}).Query(t.Context(), anyQuery)
 		if err != nil || len(page.Records) != 0 {
 			t.Fatalf("%v, %v", page, err)
 		}
 		if first, second := zoho.asked[1].Sub(zoho.asked[0]), zoho.asked[2]; first != 7*time.Second || !second.Equal(at) {
 			t.Errorf("waited %s, then until %s", first, second)
+		}
+		if third := zoho.asked[3].Sub(zoho.asked[2]); third != 5*time.Second {
+			t.Errorf("waited %s after an error with status 200", third)
+		}
+	})
+}
+
+// Zoho documents no Retry-After, so it may hold anything.
+func TestRetryAfterForms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+		for header, want := range map[string]time.Duration{
+			"": 0, "0": 0, "1": time.Second, "120": 2 * time.Minute, "-5": 0, "1.5": 0, "soon": 0, "1e3": 0,
+			"99999999": 24 * time.Hour, date(time.Minute): time.Minute, date(-time.Minute): 0,
+		} {
+			if got := retryAfter(header); got != want {
+				t.Errorf("%q: %s, want %s", header, got, want)
+			}
+		}
+	})
+}
+
+// An attempt that hangs, before its answer or within it, is given up after its time; all
+// attempts together never outlast the run.
+func TestHangs(t *testing.T) {
+	hang := func(r *http.Request) error { <-r.Context().Done(); return context.Cause(r.Context()) }
+	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+		"before the answer": func(r *http.Request) (*http.Response, error) { return nil, hang(r) },
+		"within the answer": func(r *http.Request) (*http.Response, error) {
+			answer, _ := reply(200, "")
+			answer.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"data":[{"id":"1"},`), reader(func() error { return hang(r) })))
+			return answer, nil
+		},
+	} {
+		for _, limit := range []time.Duration{time.Hour, 50 * time.Second} {
+			inBubble(t, name+" for "+limit.String(), func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				asked := 0
+				network := wire(func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path == "/oauth/v2/token" {
+						return reply(200, minted)
+					}
+					asked++
+					return answer(r)
+				})
+				began := time.Now()
+				_, err := network.client(Config{}, &alone{}).Query(ctx, anyQuery)
+				took := time.Since(began)
+				var failure *Error
+				if !errors.As(err, &failure) || !errors.Is(err, context.DeadlineExceeded) || took > limit {
+					t.Errorf("after %s: %v", took, err)
+				}
+				if limit == time.Hour && (asked != 6 || took < 6*attemptTimeout || took > 6*attemptTimeout+31*time.Second) {
+					t.Errorf("asked %d times in %s", asked, took)
+				}
+				if limit < time.Hour && (asked > 3 || !strings.Contains(err.Error(), "no time is left to ask again in ")) {
+					t.Errorf("asked %d times in %s: %v", asked, took, err)
+				}
+			})
+		}
+	}
+}
+
+type reader func() error
+
+func (r reader) Read([]byte) (int, error) { return 0, r() }
+
+// A refresh that hangs is given up sooner: the store keeps all others waiting for it.
+func TestRefreshHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []time.Time
+		network := wire(func(r *http.Request) (*http.Response, error) {
+			asked = append(asked, time.Now())
+			<-r.Context().Done()
+			return nil, context.Cause(r.Context())
+		})
+		began := time.Now()
+		_, err := network.client(Config{}, &alone{}).Query(t.Context(), anyQuery)
+		var failure *Error
+		if took := time.Since(began); !errors.As(err, &failure) || failure.Call != refreshCall || len(asked) != refreshRetries+1 || took > 4*refreshLimit+7*time.Second {
+			t.Errorf("asked %d times in %s: %v", len(asked), took, err)
 		}
 	})
 }

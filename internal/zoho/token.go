@@ -228,19 +228,21 @@ func (b *broker) ask(ctx context.Context) (*tokenAnswer, error) {
 		return nil, &Error{Call: refreshCall, Status: response.StatusCode, Message: "the answer broke off", cause: err, transient: true}
 	}
 	var answer tokenAnswer
-	parsed := json.Unmarshal(text, &answer) == nil
+	_ = json.Unmarshal(text, &answer) // a member of an unexpected form spoils nothing but itself
+	failure := &Error{Call: refreshCall, Status: response.StatusCode, Code: answer.Error, Message: answer.Description,
+		retryAfter: retryAfter(response.Header.Get("Retry-After"))}
+	failure.hide(b.config.ClientSecret, b.config.RefreshToken)
 	switch {
-	case parsed && answer.AccessToken != "":
+	case answer.AccessToken != "":
 		return &answer, nil
-	case parsed && answer.Error != "":
-		return nil, &Error{Call: refreshCall, Status: response.StatusCode, Code: answer.Error, Message: answer.Description,
-			transient: answer.Error == codeGeneral}
+	case answer.Error != "": // one that is known means what it says, whatever the status
+		failure.transient = answer.Error == codeGeneral || codeHints[answer.Error] == "" && failure.isTransient()
 	case response.StatusCode >= 300 && response.StatusCode < 400:
-		return nil, &Error{Call: refreshCall, Status: response.StatusCode, Message: "the server redirects elsewhere, and a secret follows no redirect"}
+		failure.Message = "the server redirects elsewhere, and a secret follows no redirect"
 	default: // never an excerpt: the answer may hold a token in a form we do not know
-		return nil, &Error{Call: refreshCall, Status: response.StatusCode, Message: "an answer without a token or an error",
-			transient: response.StatusCode != http.StatusNotFound}
+		failure.Message, failure.transient = "an answer without a token or an error", failure.isTransient()
 	}
+	return nil, failure
 }
 
 // close seals a token for this fingerprint.
