@@ -106,36 +106,69 @@ func FuzzDecodePage(f *testing.F) {
 	})
 }
 
+// More than two criteria are bracketed in pairs; times are UTC, without a Z and fractions.
 func TestQueryString(t *testing.T) {
-	at := time.Date(2026, 3, 29, 10, 0, 0, 0, time.FixedZone("", 3*3600))
-	q := Query{Module: "Leads", Columns: []string{"Last_Name"}, OrderBy: "Modified_Time", Limit: 200}
-	for want, change := range map[string]func(*Query){
-		"id is not null": func(*Query) {},
-		"Modified_Time >= '2026-03-29T07:00:00+00:00'":                                                               func(q *Query) { q.After.Time = at },
-		"(Modified_Time > '2026-03-29T07:00:00+00:00' or (Modified_Time = '2026-03-29T07:00:00+00:00' and id > 57))": func(q *Query) { q.After = Cursor{at, "57"} },
-		"Converted__s = true": func(q *Query) { q.Filter = "Converted__s = true" },
-		"(Modified_Time >= '2026-03-29T07:00:00+00:00' and Converted__s = true)":                                               func(q *Query) { q.After.Time, q.Filter = at, "Converted__s = true" },
-		"((Modified_Time > '2026-03-29T07:00:00+00:00' or (Modified_Time = '2026-03-29T07:00:00+00:00' and id > 57)) and X=1)": func(q *Query) { q.After, q.Filter = Cursor{at, "57"}, "X=1" },
+	at := time.Date(2026, 3, 29, 10, 0, 0, 999_999_999, time.FixedZone("", 3*3600))
+	const since, behind = "Modified_Time >= '2026-03-29T07:00:00+00:00'", "(Modified_Time > '2026-03-29T07:00:00+00:00' or (Modified_Time = '2026-03-29T07:00:00+00:00' and id > 57))"
+	for _, c := range []struct {
+		after  Cursor
+		filter string
+		want   string
+	}{
+		{Cursor{}, "", "id is not null"},
+		{Cursor{at, ""}, "", since},
+		{Cursor{at.UTC(), ""}, "", since},
+		{Cursor{at, "57"}, "", behind},
+		{Cursor{}, "Converted__s = true", "Converted__s = true"},
+		{Cursor{at, ""}, "Converted__s = true", "(" + since + " and Converted__s = true)"},
+		{Cursor{at, "57"}, "Converted__s = true", "(" + behind + " and Converted__s = true)"},
+		{Cursor{at, "57"}, "(a = 1 and b = 2)", "(" + behind + " and (a = 1 and b = 2))"},
 	} {
-		changed := q
-		change(&changed)
-		want = "select id, Last_Name from Leads where " + want + " order by Modified_Time asc, id asc limit 200"
-		if diff := cmp.Diff(want, changed.String()); diff != "" {
+		q := Query{Module: "Leads", Columns: []string{"Last_Name"}, Filter: c.filter, OrderBy: "Modified_Time", After: c.after, Limit: 200}
+		want := "select id, Last_Name from Leads where " + c.want + " order by Modified_Time asc, id asc limit 200"
+		if diff := cmp.Diff(want, q.String()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if err := changed.Validate(); err != nil {
+		if err := q.Validate(); err != nil {
 			t.Error(err)
 		}
 	}
-	for name, change := range map[string]func(*Query){
-		"module": func(q *Query) { q.Module = "Leads where id > 0" }, "column": func(q *Query) { q.Columns = []string{"a, b"} },
-		"quote": func(q *Query) { q.OrderBy = "x'y" }, "id": func(q *Query) { q.After = Cursor{at, "1 or id > 0"} },
-		"long id": func(q *Query) { q.After = Cursor{at, strings.Repeat("1", 20)} }, "limit 0": func(q *Query) { q.Limit = 0 }, "limit": func(q *Query) { q.Limit = 2001 },
+	q := Query{Module: "Deals", Columns: []string{"Stage", "id", "Account_Name.Account_Name"}, OrderBy: "Converted_Date_Time", Limit: 1}
+	const want = "select Stage, id, Account_Name.Account_Name from Deals where id is not null order by Converted_Date_Time asc, id asc limit 1"
+	if diff := cmp.Diff(want, q.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Zoho quotes neither names nor bare ids: what is no name or id is never sent.
+func TestQueryValidate(t *testing.T) {
+	good := Query{Module: "Leads", Columns: []string{"Last_Name"}, OrderBy: "Modified_Time", Limit: 200}
+	for _, name := range []string{"", " ", "Leads where id > 0", "a, b", "x'y", `x"y`, "Leads\n", "Leads\x00", "Ｌeads", "Prénom", "1st", "_x", "a;b", "a--", "count(id)", "*", "(a)"} {
+		for place, put := range map[string]func(*Query){
+			"module": func(q *Query) { q.Module = name }, "column": func(q *Query) { q.Columns = []string{"Last_Name", name} }, "order": func(q *Query) { q.OrderBy = name },
+		} {
+			q := good
+			put(&q)
+			if err := q.Validate(); err == nil || !strings.HasSuffix(err.Error(), "is not an API name") {
+				t.Errorf("%s %q: %v, would be sent: %s", place, name, err, q)
+			}
+		}
+	}
+	for id, fine := range map[string]bool{
+		"": true, "1": true, "9223372036854775807": true, "12345678901234567890": false, "-1": false, "+1": false, "1.0": false, "1e3": false, "0x1": false,
+		" 1": false, "1\n": false, "1 or id > 0": false, "1)": false, "'1'": false, "１": false, "null": false,
 	} {
-		changed := q
-		change(&changed)
-		if changed.Validate() == nil {
-			t.Errorf("%s: %s would be sent", name, changed)
+		q := good
+		q.After = Cursor{time.Now(), id}
+		if err := q.Validate(); err == nil != fine || !fine && !strings.HasSuffix(err.Error(), "is not a record id") {
+			t.Errorf("id %q: %v", id, err)
+		}
+	}
+	for limit, fine := range map[int]bool{-1: false, 0: false, 1: true, 2000: true, 2001: false} {
+		q := good
+		q.Limit = limit
+		if err := q.Validate(); err == nil != fine || !fine && !strings.Contains(err.Error(), fmt.Sprintf("a page of %d records", limit)) {
+			t.Errorf("limit %d: %v", limit, err)
 		}
 	}
 }
