@@ -41,6 +41,7 @@ type Run struct {
 	Metadata    map[string]Metadata   // by key
 
 	store      *Store
+	claimed    time.Time // by the process's clock, at StartedAt or a little later
 	table      *table
 	unsettled  bool // the module has open quarantine entries
 	partitions bool // next month's partition is there
@@ -74,6 +75,7 @@ func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, sta
 	case status == "skipped":
 		return nil, &Held{Since: since}
 	}
+	run.claimed = time.Now()
 	return run, nil
 }
 

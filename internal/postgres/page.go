@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -50,7 +51,7 @@ func (w *Writer) write(ctx context.Context, batch crm.Batch, checkpoints []Check
 	counts := pageCounts(batch)
 	var steps []statement
 	if len(batch.Rows) > 0 {
-		steps = append(steps, w.rowsStatement(batch.Rows, &counts, fresh))
+		steps = append(steps, w.rowsStatements(batch.Rows, &counts, fresh)...)
 	}
 	steps = append(steps, w.quarantine(batch)...)
 	steps = append(steps, w.bookkeeping(checkpoints, &counts)...)
@@ -71,15 +72,33 @@ func (w *Writer) fenced(ctx context.Context, steps []statement) error {
 	return err
 }
 
-func (w *Writer) rowsStatement(rows []crm.Row, counts *Counts, fresh bool) statement {
-	s := w.upsert.statement(&w.arrays, rows, w.run.ID.String(), fresh)
-	s.row = func(row [][]byte) {
-		inserted, updated := number(row[0]), number(row[1])
-		counts.Inserted += inserted
-		counts.Updated += updated
-		counts.Unchanged += int64(len(rows)) - inserted - updated
+// part is how many rows a statement writes: of a full page, two halves. The server reads
+// the first while the second is encoded; more parts cost more than they hide.
+const part = 1000
+
+// rowsStatements writes rows, a part of the page each.
+func (w *Writer) rowsStatements(rows []crm.Row, counts *Counts, fresh bool) []statement {
+	var steps []statement
+	for rows := range slices.Chunk(rows, part) {
+		count := func(inserted, updated int64) {
+			counts.Inserted += inserted
+			counts.Updated += updated
+			counts.Unchanged += int64(len(rows)) - inserted - updated
+		}
+		s := statement{late: func(s *statement) { w.upsert.bind(s, &w.arrays, rows, w.stamp(), fresh) }}
+		if fresh {
+			s.done = func() { count(int64(len(rows)), 0) }
+		} else {
+			s.row = func(row [][]byte) { count(number(row[0]), number(row[1])) }
+		}
+		steps = append(steps, s)
 	}
-	return s
+	return steps
+}
+
+// stamp marks rows that are written now.
+func (w *Writer) stamp() stamp {
+	return stamp{run: w.run.ID, at: w.run.StartedAt.Add(time.Since(w.run.claimed)).UnixMicro()}
 }
 
 const quarantinePut = `

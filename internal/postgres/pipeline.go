@@ -18,6 +18,8 @@ type statement struct {
 	oids    []uint32
 	formats []int16
 	row     func(values [][]byte) // called with each row of the result, in text
+	done    func()                // called when it is executed
+	late    func(*statement)      // sets the above when its turn has come to be bound
 }
 
 // A pipeline sends statements as one transaction, in two steps, on a connection that it
@@ -47,7 +49,7 @@ func (p pipeline) run(ctx context.Context, steps []statement) (done int, err err
 	}()
 	bound, err := p.encode(steps)
 	if err != nil {
-		return 0, fmt.Errorf("encode a page: %w", err)
+		return 0, err
 	}
 	if bound > atOnce {
 		if err := p.bind(len(steps)); err != nil {
@@ -63,22 +65,31 @@ const atOnce = 8 << 10
 func portal(step int) string { return "step" + strconv.Itoa(step) }
 
 // encode has all statements parsed, each under no name, and bound to a portal, which lives
-// as long as the transaction.
+// as long as the transaction. What is large is sent at once: the server reads it while the
+// next statement is encoded. It returns how much it has sent and left in the buffer.
 func (p pipeline) encode(steps []statement) (size int, err error) {
-	messages := (*p.buffer)[:0]
-	for _, i := range bySize(steps) {
+	*p.buffer = (*p.buffer)[:0]
+	for _, i := range lateLast(steps) {
 		s := steps[i]
+		if s.late != nil {
+			s.late(&s)
+		}
 		for _, message := range []pgproto3.FrontendMessage{
 			&pgproto3.Parse{Query: s.sql, ParameterOIDs: s.oids},
 			&pgproto3.Bind{DestinationPortal: portal(i), ParameterFormatCodes: s.formats, Parameters: s.values},
 		} {
-			if messages, err = message.Encode(messages); err != nil {
+			if *p.buffer, err = message.Encode(*p.buffer); err != nil {
+				return 0, fmt.Errorf("encode a page: %w", err)
+			}
+		}
+		if n := len(*p.buffer); n > atOnce {
+			size += n
+			if err := p.send(); err != nil {
 				return 0, err
 			}
 		}
 	}
-	*p.buffer = messages
-	return len(messages), nil
+	return size + len(*p.buffer), nil
 }
 
 // send writes what is encoded, and then the messages.
@@ -122,18 +133,20 @@ func (p pipeline) bind(n int) error {
 	return nil
 }
 
-// bySize is the order in which steps are bound: the large ones last, which PostgreSQL does
+// lateLast is the order in which steps are bound: the rows last, which PostgreSQL does
 // noticeably faster than to bind anything after them.
-func bySize(steps []statement) []int {
+func lateLast(steps []statement) []int {
 	order := make([]int, len(steps))
-	sizes := make([]int, len(steps))
-	for i, s := range steps {
+	for i := range steps {
 		order[i] = i
-		for _, v := range s.values {
-			sizes[i] += len(v)
-		}
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return sizes[a] - sizes[b] })
+	rank := func(i int) int {
+		if steps[i].late != nil {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return rank(a) - rank(b) })
 	return order
 }
 
@@ -161,6 +174,9 @@ func (p pipeline) results(steps []statement) (done int, err error) {
 				steps[done].row(message.Values)
 			}
 		case *pgproto3.CommandComplete:
+			if done < len(steps) && steps[done].done != nil {
+				steps[done].done()
+			}
 			done++
 		case *pgproto3.ErrorResponse:
 			err = pgconn.ErrorResponseToPgError(message)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"zohomirror/internal/crm"
@@ -49,16 +50,30 @@ type slot struct {
 }
 
 const (
-	slotNull = -1 - iota // not read, or not ours
+	slotOther = -1 - iota // not read, or not ours
+	slotNull
 	slotID
 	slotCustom
+	slotSyncedAt
+	slotRunID
 )
+
+// A stamp says which run wrote a row, and when by the database's clock.
+type stamp struct {
+	run uuid.UUID
+	at  int64 // microseconds since 1970
+}
 
 // slots finds the place of each of the plan's columns in the row type. It reports false
 // where a column is missing or has another type than the catalogue's: a team may have
 // changed it, and an array a column, which PostgreSQL casts, serves then.
 func (t *table) slots(plan *crm.Plan) ([]slot, bool) {
-	places := map[string]slot{"id": {slotID, crm.Text, pgtype.TextOID}}
+	places := map[string]slot{
+		"id":      {slotID, crm.Text, pgtype.TextOID},
+		syncedAt:  {slotSyncedAt, crm.Time, pgtype.TimestamptzOID},
+		deletedAt: {slotNull, crm.Time, pgtype.TimestamptzOID},
+		runID:     {slotRunID, crm.Text, pgtype.UUIDOID},
+	}
 	for i, c := range plan.Columns {
 		places[c.Name] = slot{i, c.Kind, storedOID(c.Kind)}
 	}
@@ -70,7 +85,7 @@ func (t *table) slots(plan *crm.Plan) ([]slot, bool) {
 	for i, c := range t.columns {
 		place, ours := places[c.name]
 		if !ours {
-			place = slot{from: slotNull, oid: c.oid}
+			place = slot{from: slotOther, oid: c.oid}
 		} else if found++; place.oid != c.oid {
 			return nil, false
 		}
@@ -89,7 +104,7 @@ func storedOID(kind crm.Kind) uint32 {
 
 // rows encodes a page as an array of the table's row type. It reports false for a number
 // that only PostgreSQL should judge. The result is valid until the next call.
-func (a *arrays) rows(t *table, slots []slot, rows []crm.Row) ([]byte, bool) {
+func (a *arrays) rows(t *table, slots []slot, rows []crm.Row, by stamp) ([]byte, bool) {
 	a.buf = a.buf[:0]
 	a.header(t.row, len(rows))
 	for i := range rows {
@@ -97,7 +112,7 @@ func (a *arrays) rows(t *table, slots []slot, rows []crm.Row) ([]byte, bool) {
 		a.int32(len(slots))
 		for _, s := range slots {
 			a.buf = binary.BigEndian.AppendUint32(a.buf, s.oid)
-			if !a.slot(s, &rows[i]) {
+			if !a.slot(s, &rows[i], by) {
 				return nil, false
 			}
 		}
@@ -116,14 +131,19 @@ func (a *arrays) shut(start int) {
 	binary.BigEndian.PutUint32(a.buf[start-4:], uint32(len(a.buf)-start))
 }
 
-func (a *arrays) slot(s slot, row *crm.Row) bool {
+func (a *arrays) slot(s slot, row *crm.Row, by stamp) bool {
 	switch s.from {
-	case slotNull:
+	case slotOther, slotNull:
 		a.int32(-1)
 	case slotID:
 		a.text(row.ID)
 	case slotCustom:
 		a.json(row.CustomFields)
+	case slotSyncedAt:
+		a.int64(by.at - epochMicros)
+	case slotRunID:
+		a.int32(len(by.run))
+		a.buf = append(a.buf, by.run[:]...)
 	default:
 		v := &row.Values[s.from]
 		if s.oid == pgtype.NumericOID && v.Valid {

@@ -112,7 +112,7 @@ func (s *sieve) try(ctx context.Context, rows []crm.Row) error {
 		return nil
 	}
 	var counts Counts
-	return s.writer.fenced(ctx, []statement{s.writer.rowsStatement(rows, &counts, false), {sql: "ROLLBACK"}})
+	return s.writer.fenced(ctx, append(s.writer.rowsStatements(rows, &counts, false), statement{sql: "ROLLBACK"}))
 }
 
 // tableChecks lists the CHECKs that read only columns the run writes.
@@ -147,10 +147,10 @@ func (s *sieve) refused(ctx context.Context, rows []crm.Row) (map[int]string, er
 	}
 
 	refused := map[int]string{}
-	source, values := u.page(&s.writer.arrays, rows)
+	source, values := u.page(&s.writer.arrays, rows, s.writer.stamp())
 	_, err := store.execute(ctx, &s.writer.buffer, []statement{{
 		sql:    checkSQL(source.placed, names, failures),
-		values: values, oids: source.oids, formats: source.binary(),
+		values: values, oids: source.oids, formats: source.formats(),
 		row: func(row [][]byte) {
 			refused[int(number(row[0]))-1] = "refused by the table's " + string(row[1])
 		},

@@ -9,9 +9,9 @@ import (
 	"zohomirror/internal/crm"
 )
 
-// upsert is the one statement that writes the rows of a page, for one plan. The page
-// arrives in binary, as an array of the table's row type or, where that does not suit, as
-// an array a column; then come the run's id and the keys of custom_fields to keep.
+// upsert is the statement that writes the rows of a page, for one plan. They arrive in
+// binary, as an array of the table's row type or, where that does not suit, as an array a
+// column and the run's id; then come the keys of custom_fields to keep.
 type upsert struct {
 	plan    *crm.Plan
 	module  string
@@ -24,14 +24,22 @@ type upsert struct {
 
 // A source is one form of the page, with the statements that read it.
 type source struct {
-	page   string // a SELECT that gives the columns by their names
-	placed string // the same with page_ord, a row's place
+	page   string            // a SELECT that gives the columns by their names
+	placed string            // the same with page_ord, a row's place
+	names  []string          // of the columns written
+	stamps map[string]string // how to say synced_at and run_id
 	oids   []uint32
 	upsert string
-	insert string // for a page that is likely all new: fails where a row is not
+	insert string // for rows that are likely all new: fails where one is not
 }
 
-const customFields = "custom_fields"
+// Columns that every mirror table has beside those of its catalogue.
+const (
+	customFields = "custom_fields"
+	deletedAt    = "deleted_at"
+	syncedAt     = "synced_at"
+	runID        = "run_id"
+)
 
 func newUpsert(run *Run, plan *crm.Plan) *upsert {
 	u := &upsert{plan: plan, module: run.Module.Name, columns: plan.Columns, table: run.table}
@@ -43,15 +51,21 @@ func newUpsert(run *Run, plan *crm.Plan) *upsert {
 		u.byRow = source{
 			page:   "SELECT u.* FROM unnest($1) AS u",
 			placed: "SELECT u.* FROM unnest($1) WITH ORDINALITY AS u (" + u.table.names() + ", page_ord)",
+			names:  u.table.written(slots),
+			stamps: map[string]string{syncedAt: "p.synced_at", runID: "p.run_id"},
 			oids:   []uint32{u.table.array},
 		}
 		u.statements(&u.byRow)
 	}
-	u.byColumn = source{page: u.columnarPage(), oids: []uint32{pgtype.TextArrayOID}}
+	u.byColumn = source{page: u.columnarPage(), names: []string{"id"}, oids: []uint32{pgtype.TextArrayOID}}
 	u.byColumn.placed = u.byColumn.page
 	for _, c := range u.columns {
+		u.byColumn.names = append(u.byColumn.names, c.Name)
 		u.byColumn.oids = append(u.byColumn.oids, arrayOID(c.Kind))
 	}
+	u.byColumn.names = append(u.byColumn.names, syncedAt, runID)
+	u.byColumn.oids = append(u.byColumn.oids, pgtype.TextOID)
+	u.byColumn.stamps = map[string]string{syncedAt: "clock_timestamp()", runID: fmt.Sprintf("$%d::uuid", len(u.byColumn.oids))}
 	u.statements(&u.byColumn)
 	return u
 }
@@ -62,6 +76,18 @@ func (t *table) names() string {
 		names[i] = quote(c.name)
 	}
 	return strings.Join(names, ", ")
+}
+
+// written names the columns that have a value of ours, in the table's order: an INSERT of
+// a whole row in that order is not taken apart on its way.
+func (t *table) written(slots []slot) []string {
+	var names []string
+	for i, c := range t.columns {
+		if slots[i].from != slotOther {
+			names = append(names, c.name)
+		}
+	}
+	return names
 }
 
 // columnarPage unnests an array a column. Numbers travel as text, so that no digit is
@@ -86,96 +112,102 @@ func (u *upsert) columnarPage() string {
 // before it inserts: a conflict that ends in no update would still lock the row and write
 // WAL for it. Rows that are all new need neither that look nor a conflict's bookkeeping.
 func (u *upsert) statements(s *source) {
-	names, values, incoming, stored, updates := []string{"id"}, []string{"p.id"}, []string{}, []string{}, []string{}
+	columns, values, incoming, stored, updates := []string{"id"}, []string{"p.id"}, []string{}, []string{}, []string{}
 	for _, c := range u.columns {
 		name := quote(c.Name)
-		value := u.incoming(c, len(s.oids))
-		names = append(names, name)
+		value := u.incoming(c, len(s.oids)+1)
+		columns = append(columns, name)
 		values = append(values, value+" AS "+name)
 		incoming = append(incoming, value)
 		stored = append(stored, "t."+name)
 		updates = append(updates, name+" = excluded."+name)
 	}
-	table, list, run := quote(u.module), strings.Join(names, ", "), fmt.Sprintf("$%d::uuid", len(s.oids)+1)
+	table, list := quote(u.module), strings.Join(columns, ", ")
 	s.upsert = fmt.Sprintf(`
 WITH page AS (
 	%[1]s
 ), changed AS (
-	SELECT %[2]s
+	SELECT %[2]s, %[3]s AS synced_at, %[4]s AS run_id
 	FROM page p
-	LEFT JOIN %[3]s t ON t.id = p.id
+	LEFT JOIN %[5]s t ON t.id = p.id
 	WHERE t.id IS NULL
 	   OR p.modified_time > t.modified_time
 	   OR p.modified_time = t.modified_time
-	      AND (t.deleted_at IS NOT NULL OR ROW(%[4]s) IS DISTINCT FROM ROW(%[5]s))
+	      AND (t.deleted_at IS NOT NULL OR ROW(%[6]s) IS DISTINCT FROM ROW(%[7]s))
 ), written AS (
-	INSERT INTO %[3]s AS t (%[6]s, synced_at, run_id)
-	SELECT %[6]s, clock_timestamp(), %[7]s FROM changed
+	INSERT INTO %[5]s AS t (%[8]s, synced_at, run_id)
+	SELECT %[8]s, synced_at, run_id FROM changed
 	ON CONFLICT (id) DO UPDATE
-	SET %[8]s, synced_at = excluded.synced_at, run_id = excluded.run_id, deleted_at = NULL
+	SET %[9]s, synced_at = excluded.synced_at, run_id = excluded.run_id, deleted_at = NULL
 	WHERE t.modified_time <= excluded.modified_time
 	RETURNING xmax = 0 AS inserted
 )
 SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM written`,
-		s.page, strings.Join(values, ", "), table, strings.Join(incoming, ", "), strings.Join(stored, ", "),
-		list, run, strings.Join(updates, ", "))
-	s.insert = fmt.Sprintf(`
-WITH page AS (
-	%[1]s
-), written AS (
-	INSERT INTO %[2]s (%[3]s, synced_at, run_id)
-	SELECT %[3]s, clock_timestamp(), %[4]s FROM page
-	RETURNING 1
-)
-SELECT count(*), 0 FROM written`, s.page, table, list, run)
+		s.page, strings.Join(values, ", "), s.stamps[syncedAt], s.stamps[runID], table, strings.Join(incoming, ", "), strings.Join(stored, ", "),
+		list, strings.Join(updates, ", "))
+	s.insert = u.insert(s)
+}
+
+// insert needs no counts: its command tag has them.
+func (u *upsert) insert(s *source) string {
+	names, values := make([]string, len(s.names)), make([]string, len(s.names))
+	for i, name := range s.names {
+		names[i] = quote(name)
+		values[i] = "p." + names[i]
+		if stamp, ok := s.stamps[name]; ok {
+			values[i] = stamp
+		}
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) p", quote(u.module), strings.Join(names, ", "), strings.Join(values, ", "), s.page) + map[bool]string{true: " WHERE true", false: ""}[len(s.oids) > 99]
 }
 
 // incoming is a column's new value. A name that did not come with its id stays as long
 // as the id does; keys that were not read stay in custom_fields.
-func (u *upsert) incoming(c crm.Column, params int) string {
+func (u *upsert) incoming(c crm.Column, kept int) string {
 	name := quote(c.Name)
 	switch {
 	case c.Pair != "":
 		return fmt.Sprintf("CASE WHEN p.%[1]s IS NULL AND p.%[2]s = t.%[2]s THEN t.%[1]s ELSE p.%[1]s END", name, quote(c.Pair))
 	case c.Name == customFields && len(u.plan.KeptKeys) > 0:
 		return fmt.Sprintf(`(p.custom_fields || coalesce((SELECT jsonb_object_agg(k.key, k.value)
-			FROM jsonb_each(t.custom_fields) k WHERE k.key = ANY ($%d::text[])), '{}'))`, params+2)
+			FROM jsonb_each(t.custom_fields) k WHERE k.key = ANY ($%d::text[])), '{}'))`, kept)
 	default:
 		return "p." + name
 	}
 }
 
 // page encodes rows in the best form. The buffers are taken from and stay with enc.
-func (u *upsert) page(enc *arrays, rows []crm.Row) (s *source, values [][]byte) {
+func (u *upsert) page(enc *arrays, rows []crm.Row, by stamp) (s *source, values [][]byte) {
 	if u.slots != nil {
-		if encoded, ok := enc.rows(u.table, u.slots, rows); ok {
+		if encoded, ok := enc.rows(u.table, u.slots, rows, by); ok {
 			return &u.byRow, [][]byte{encoded}
 		}
 	}
-	return &u.byColumn, enc.columns(u, rows)
+	return &u.byColumn, append(enc.columns(u, rows), []byte(by.run.String()))
 }
 
-// binary are the formats of a page's parameters.
-func (s *source) binary() []int16 {
-	formats := make([]int16, len(s.oids), len(s.oids)+2)
-	for i := range formats {
-		formats[i] = 1
+// formats are those of a page's parameters: binary, but for the run's id.
+func (s *source) formats() []int16 {
+	formats := make([]int16, len(s.oids), len(s.oids)+1)
+	for i, oid := range s.oids {
+		if oid != pgtype.TextOID {
+			formats[i] = 1
+		}
 	}
 	return formats
 }
 
-// statement writes rows; fresh says that they are likely all new.
-func (u *upsert) statement(enc *arrays, rows []crm.Row, runID string, fresh bool) statement {
-	s, values := u.page(enc, rows)
-	st := statement{sql: s.upsert, values: append(values, []byte(runID)), oids: append(s.oids[:len(s.oids):len(s.oids)], 0), formats: append(s.binary(), 0)}
+// bind completes a statement that writes rows; fresh says that they are likely all new.
+func (u *upsert) bind(st *statement, enc *arrays, rows []crm.Row, by stamp, fresh bool) {
+	s, values := u.page(enc, rows, by)
+	st.sql, st.values, st.oids, st.formats = s.upsert, values, s.oids, s.formats()
 	if fresh {
 		st.sql = s.insert
 	} else if len(u.plan.KeptKeys) > 0 {
 		st.values = append(st.values, textArray(u.plan.KeptKeys))
-		st.oids = append(st.oids, pgtype.TextArrayOID)
+		st.oids = append(st.oids[:len(st.oids):len(st.oids)], pgtype.TextArrayOID)
 		st.formats = append(st.formats, 1)
 	}
-	return st
 }
 
 // quote makes an identifier; names come from the catalogue or the database.
