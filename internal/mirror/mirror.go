@@ -92,11 +92,11 @@ func (m *Mirror) Run(ctx context.Context, module *crm.Module) (Result, error) {
 	defer cancel()
 
 	db := m.db.WithLog(log)
-	claimed, err := db.Claim(ctx, module, id, m.config.StaleAfter)
+	claimed, err := db.Claim(ctx, module, id, postgres.ModeSync, m.config.StaleAfter)
 	if err != nil {
 		return unclaimed(ctx, log, id, module, started, err)
 	}
-	r := &run{Mirror: m, zoho: m.zoho.WithLog(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
+	r := &run{Mirror: m, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
 	err = r.readAll(ctx)
 	return r.close(ctx, err)
 }
@@ -221,6 +221,8 @@ func (r *run) mayGoOn() bool {
 func (r *run) close(ctx context.Context, failure error) (Result, error) {
 	outcome := postgres.Outcome{
 		Watermark: r.claimed.Checkpoints[crm.StreamModified].Watermark,
+		Calls:     r.zoho.Usage().Calls(),
+		Credits:   r.zoho.Usage().Credits(),
 		More:      r.more,
 		Reason:    r.reason,
 	}

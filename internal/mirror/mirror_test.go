@@ -89,14 +89,14 @@ func TestRunLeavesItsRow(t *testing.T) {
 	delete(got, "duration_ms")
 	row := value[map[string]any](t, o, `SELECT jsonb_build_object('run_id', id, 'module', module, 'status', status,
 		'records_processed', records_processed, 'inserted', inserted, 'updated', updated, 'unchanged', unchanged,
-		'quarantined', quarantined, 'pages', pages, 'watermark', to_char(watermark AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+		'quarantined', quarantined, 'deleted', deleted, 'restored', restored, 'pages', pages, 'watermark', to_char(watermark AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
 		'more', more, 'reason', reason) FROM sync_runs WHERE ended_at >= started_at AND error IS NULL`)
 	if diff := cmp.Diff(row, got); diff != "" {
 		t.Errorf("(-sync_runs +answer):\n%s", diff)
 	}
 	want := map[string]any{
 		"run_id": result.RunID.String(), "module": "deals", "status": mirror.StatusOK, "records_processed": 301.0, "inserted": 300.0,
-		"updated": 0.0, "unchanged": 0.0, "quarantined": 1.0, "pages": 2.0, "watermark": "2026-11-23T11:59:59Z",
+		"updated": 0.0, "unchanged": 0.0, "quarantined": 1.0, "deleted": 0.0, "restored": 0.0, "pages": 2.0, "watermark": "2026-11-23T11:59:59Z",
 		"more": false, "reason": "complete",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

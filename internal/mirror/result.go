@@ -70,13 +70,15 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		Updated     int64      `json:"updated"`
 		Unchanged   int64      `json:"unchanged"`
 		Quarantined int64      `json:"quarantined"`
+		Deleted     int64      `json:"deleted"`
+		Restored    int64      `json:"restored"`
 		Pages       int        `json:"pages"`
 		Watermark   *time.Time `json:"watermark"`
 		More        bool       `json:"more"`
 		Reason      string     `json:"reason"`
 		DurationMS  int64      `json:"duration_ms"`
 	}{
-		h, r.Counts.Processed, r.Counts.Inserted, r.Counts.Updated, r.Counts.Unchanged, r.Counts.Quarantined,
+		h, r.Counts.Processed, r.Counts.Inserted, r.Counts.Updated, r.Counts.Unchanged, r.Counts.Quarantined, r.Counts.Deleted, r.Counts.Restored,
 		r.Counts.Pages, watermark, r.More, r.Reason, r.Duration.Milliseconds(),
 	})
 }

@@ -35,6 +35,7 @@ type Metadata struct {
 type Run struct {
 	ID          uuid.UUID
 	Module      *crm.Module
+	Mode        string // what the run is for
 	StartedAt   time.Time
 	Checkpoints map[string]Checkpoint // by stream
 	Money       map[string]crm.Width  // numeric columns with bounds, by name
@@ -61,13 +62,14 @@ const claimWait = time.Second
 
 // Claim opens a run: it takes the module's lock, or one that has not been renewed for
 // staleAfter, closes what a killed run left open, and reads all a run needs to begin.
-// It returns *Held when another run is at work; that too leaves its row in sync_runs.
-func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, staleAfter time.Duration) (*Run, error) {
-	run := &Run{ID: id, Module: module, store: s}
+// mode says what the run is for. It returns *Held when another run is at work; that too
+// leaves its row in sync_runs.
+func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, mode string, staleAfter time.Duration) (*Run, error) {
+	run := &Run{ID: id, Module: module, Mode: mode, store: s}
 	status, since, err := s.claim(ctx, run, staleAfter)
 	switch {
 	case sqlState(err) == codeLockNotAvailable:
-		return nil, s.recordSkipped(ctx, module, id)
+		return nil, s.recordSkipped(ctx, module, id, mode)
 	case sqlState(err) == codeUndefinedTable, sqlState(err) == codeDivisionByZero:
 		return nil, fmt.Errorf("claim %s: %w", module.Name, s.schemaError(ctx, err))
 	case err != nil:
@@ -86,7 +88,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch.Queue(schemaCheck, SchemaVersion)
 	batch.Queue(lockClaim, module, id, fmt.Sprintf("%d microseconds", staleAfter.Microseconds()))
 	batch.Queue(runsCloseOrphans, module, id)
-	batch.Queue(runOpen, module, id)
+	batch.Queue(runOpen, module, id, run.Mode)
 	batch.Queue(claimState, module)
 	batch.Queue(tableColumns, module)
 
@@ -164,9 +166,9 @@ func readTable(results pgx.BatchResults, run *Run) error {
 }
 
 // recordSkipped leaves a run row for a call that met a locked lock row.
-func (s *Store) recordSkipped(ctx context.Context, module *crm.Module, id uuid.UUID) error {
+func (s *Store) recordSkipped(ctx context.Context, module *crm.Module, id uuid.UUID, mode string) error {
 	var since time.Time
-	if err := s.pool.QueryRow(ctx, runSkipped, module.Name, id.String()).Scan(&since); err != nil {
+	if err := s.pool.QueryRow(ctx, runSkipped, module.Name, id.String(), mode).Scan(&since); err != nil {
 		return fmt.Errorf("record the skipped run of %s: %w", module.Name, conceal(err))
 	}
 	return &Held{Since: since}
@@ -195,8 +197,8 @@ WHERE module = $1 AND status = 'running'
   AND EXISTS (SELECT FROM sync_locks WHERE module = $1 AND claimed_by = $2::uuid)`
 
 	runOpen = `
-INSERT INTO sync_runs (id, module, status, ended_at, reason)
-SELECT $2::uuid, $1,
+INSERT INTO sync_runs (id, module, mode, status, ended_at, reason)
+SELECT $2::uuid, $1, $3,
        CASE WHEN claimed_by = $2::uuid THEN 'running' ELSE 'skipped' END,
        CASE WHEN claimed_by = $2::uuid THEN NULL ELSE clock_timestamp() END,
        CASE WHEN claimed_by = $2::uuid THEN NULL ELSE 'lock-held' END
@@ -224,8 +226,8 @@ ORDER BY a.attnum`
 
 	runSkipped = `
 WITH skipped AS (
-	INSERT INTO sync_runs (id, module, status, ended_at, reason)
-	VALUES ($2::uuid, $1, 'skipped', clock_timestamp(), 'lock-held')
+	INSERT INTO sync_runs (id, module, mode, status, ended_at, reason)
+	VALUES ($2::uuid, $1, $3, 'skipped', clock_timestamp(), 'lock-held')
 )
 SELECT claimed_at FROM sync_locks WHERE module = $1`
 )

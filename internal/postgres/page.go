@@ -190,7 +190,8 @@ func pageCounts(batch crm.Batch) Counts {
 func (c Counts) Plus(d Counts) Counts {
 	return Counts{
 		Processed: c.Processed + d.Processed, Inserted: c.Inserted + d.Inserted, Updated: c.Updated + d.Updated,
-		Unchanged: c.Unchanged + d.Unchanged, Quarantined: c.Quarantined + d.Quarantined, Pages: c.Pages + d.Pages,
+		Unchanged: c.Unchanged + d.Unchanged, Quarantined: c.Quarantined + d.Quarantined, Deleted: c.Deleted + d.Deleted, Restored: c.Restored + d.Restored,
+		Pages: c.Pages + d.Pages,
 	}
 }
 

@@ -78,6 +78,7 @@ func TestPageAfterANewOne(t *testing.T) {
 func TestTablesMayBeChanged(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))
+	run(t, s.pool.Config().ConnString(), "DROP VIEW leads_live") // PostgreSQL lets nobody change a column that a view shows
 	for _, change := range []string{
 		"ALTER TABLE leads ADD own text DEFAULT 'mine', ADD page_ord int", "ALTER TABLE leads DROP fax; ALTER TABLE leads ADD fax text",
 		"ALTER TABLE leads ALTER phone TYPE varchar(50)", "ALTER TABLE leads ALTER no_of_employees TYPE int",

@@ -15,12 +15,16 @@ type Counts struct {
 	Updated     int64
 	Unchanged   int64 // equal to what is stored, or older
 	Quarantined int64
+	Deleted     int64 // rows marked
+	Restored    int64 // marks taken back
 	Pages       int
 }
 
 // Outcome is how a run ended.
 type Outcome struct {
 	Watermark time.Time // of the stream modified; zero when there is none yet
+	Calls     int64     // to Zoho
+	Credits   int64     // that they cost
 	More      bool
 	Reason    string
 	Err       string // empty: the run is ok
@@ -42,7 +46,7 @@ const runClose = `
 UPDATE sync_runs
 SET status = $3, ended_at = clock_timestamp(), records_processed = $4, inserted = $5, updated = $6,
     unchanged = $7, quarantined = $8, pages = $9, watermark = $10, more = $11, reason = $12,
-    error = $13, hint = $14
+    error = $13, hint = $14, deleted = $15, restored = $16, calls = $17, credits = $18
 WHERE id = $2::uuid AND started_at = $1`
 
 const lockFree = `UPDATE sync_locks SET claimed_by = NULL, claimed_at = clock_timestamp() WHERE module = $1`
@@ -59,7 +63,8 @@ func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 	batch.Queue(fence, r.Module.Name, r.ID.String())
 	batch.Queue(runClose, r.StartedAt, r.ID.String(), status, counts.Processed, counts.Inserted, counts.Updated,
 		counts.Unchanged, counts.Quarantined, counts.Pages, nullTime(outcome.Watermark), outcome.More,
-		nullText(outcome.Reason), nullText(outcome.Err), nullText(outcome.Hint))
+		nullText(outcome.Reason), nullText(outcome.Err), nullText(outcome.Hint), counts.Deleted, counts.Restored,
+		outcome.Calls, outcome.Credits)
 	batch.Queue(lockFree, r.Module.Name)
 
 	err := r.store.send(ctx, batch, func(results pgx.BatchResults) error {
@@ -84,6 +89,15 @@ func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 	}
 	return nil
 }
+
+// Modes of a run.
+const (
+	ModeSync   = "sync"
+	ModeSince  = "since"  // reads again from an earlier point
+	ModeVerify = "verify" // compares, and writes no row
+	ModeRepair = "repair" // compares, and mends
+	ModeReplay = "replay" // tries what is in the quarantine
+)
 
 func nullTime(t time.Time) *time.Time {
 	if t.IsZero() {

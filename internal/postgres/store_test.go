@@ -53,7 +53,7 @@ func module(t testing.TB, name string) *crm.Module {
 
 func claim(t testing.TB, s *Store, name string) *Run {
 	t.Helper()
-	run, err := s.Claim(t.Context(), module(t, name), uuid.New(), time.Hour)
+	run, err := s.Claim(t.Context(), module(t, name), uuid.New(), ModeSync, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,12 +178,12 @@ func TestMigrateSideBySideAndAgain(t *testing.T) {
 	if err := errors.Join(<-done, <-done, <-done, s.Migrate(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "versions", []object{{"v": 0.0}, {"v": 1.0}, {"v": 2.0}, {"v": 3.0}}, rows(t, s, "SELECT version_id AS v FROM sync_migrations ORDER BY 1"))
+	same(t, "versions", []object{{"v": 0.0}, {"v": 1.0}, {"v": 2.0}, {"v": 3.0}, {"v": 4.0}}, rows(t, s, "SELECT version_id AS v FROM sync_migrations ORDER BY 1"))
 
 	if _, err := s.pool.Exec(t.Context(), "INSERT INTO sync_migrations (version_id, is_applied) VALUES (99, true)"); err != nil {
 		t.Fatal(err)
 	}
-	_, claimed := s.Claim(t.Context(), module(t, "leads"), uuid.New(), time.Hour)
+	_, claimed := s.Claim(t.Context(), module(t, "leads"), uuid.New(), ModeSync, time.Hour)
 	for _, err := range []error{s.Migrate(t.Context()), claimed} {
 		var schema *SchemaError
 		if !errors.As(err, &schema) || schema.Found != 99 || !strings.Contains(schema.Hint(), "newer") {
@@ -197,7 +197,7 @@ func TestMigrateSideBySideAndAgain(t *testing.T) {
 
 func TestNotMigrated(t *testing.T) {
 	t.Parallel()
-	_, err := open(t, pgtest.Empty(t)).Claim(t.Context(), module(t, "leads"), uuid.New(), time.Hour)
+	_, err := open(t, pgtest.Empty(t)).Claim(t.Context(), module(t, "leads"), uuid.New(), ModeSync, time.Hour)
 	var schema *SchemaError
 	if !errors.As(err, &schema) || schema.Hint() != "run: zohomirror migrate" {
 		t.Errorf("error %v", err)

@@ -120,7 +120,7 @@ func TestSync(t *testing.T) {
 	s.zoho.Insert("Leads", zohosim.Record{"Last_Name": "Boyle"})
 
 	status, got := call(t, http.MethodGet, s.url+"/api/sync?module=leads", "bearer "+secret)
-	if diff := cmp.Diff(members("run_id module status records_processed inserted updated unchanged quarantined pages watermark more reason duration_ms"), keys(got)); diff != "" {
+	if diff := cmp.Diff(members("run_id module status records_processed inserted updated unchanged quarantined deleted restored pages watermark more reason duration_ms"), keys(got)); diff != "" {
 		t.Errorf("ok (-want +got):\n%s", diff)
 	}
 	if status != http.StatusOK || got["status"] != "ok" || got["module"] != "leads" || got["inserted"] != 1.0 || got["more"] != false || got["reason"] != "complete" {

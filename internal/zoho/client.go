@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,7 +37,19 @@ type Client struct {
 	http   *http.Client
 	tokens *broker
 	log    *slog.Logger
+	usage  *Usage
 }
+
+// Usage is what a client's calls have cost so far. It is safe for concurrent use.
+type Usage struct {
+	calls, credits atomic.Int64
+}
+
+// Calls is how many requests were answered, refused ones included.
+func (u *Usage) Calls() int64 { return u.calls.Load() }
+
+// Credits is what the answered requests cost the org, by Zoho's price list (zoho-api, "Rate limits").
+func (u *Usage) Credits() int64 { return u.credits.Load() }
 
 // New returns a client that shares its access token through store.
 func New(config Config, store TokenStore, log *slog.Logger) *Client {
@@ -47,16 +60,19 @@ func New(config Config, store TokenStore, log *slog.Logger) *Client {
 		// A token goes to the configured hosts and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Client{config: config, http: httpClient, tokens: newBroker(config, httpClient, store), log: log}
+	return &Client{config: config, http: httpClient, tokens: newBroker(config, httpClient, store), log: log, usage: &Usage{}}
 }
 
-// WithLog returns a client that shares everything with c but writes its log to log: a run's
-// own, so that each line says which run it belongs to.
-func (c *Client) WithLog(log *slog.Logger) *Client {
+// ForRun returns a client that shares everything with c but writes its log to log, so that
+// each line says which run it belongs to, and counts its own usage.
+func (c *Client) ForRun(log *slog.Logger) *Client {
 	other := *c
-	other.log = log
+	other.log, other.usage = log, &Usage{}
 	return &other
 }
+
+// Usage is what this client's calls have cost.
+func (c *Client) Usage() *Usage { return c.usage }
 
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -68,8 +84,19 @@ type call struct {
 	method string
 	path   string
 	params url.Values
+	since  time.Time // If-Modified-Since; zero is none
 	body   []byte
+	price  int64                          // credits
 	decode func(io.Reader, *answer) error // of a 200
+}
+
+// asOf is Zoho's time when it read what it answers, or ours without a Date header. It did so
+// somewhere between the sending and the answer: this is the earliest.
+func (a *answer) asOf() (at time.Time, zohoClock bool) {
+	if a.date.IsZero() {
+		return a.sent, false
+	}
+	return a.date.Add(-a.took), true
 }
 
 // An answer is what a call's decoder reads, and what the transport knows beside it.
@@ -136,6 +163,9 @@ func (c *Client) attempt(ctx context.Context, call call) (token string, _ *answe
 	if call.body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	if !call.since.IsZero() {
+		request.Header.Set("If-Modified-Since", call.since.UTC().Format(timeLayout)) // Zoho wants ISO 8601 here
+	}
 
 	got := &answer{sent: time.Now()}
 	response, err := c.http.Do(request)
@@ -143,6 +173,10 @@ func (c *Client) attempt(ctx context.Context, call call) (token string, _ *answe
 		return token, nil, networkError(call.name, err)
 	}
 	defer response.Body.Close()
+	c.usage.calls.Add(1)
+	if response.StatusCode < 300 {
+		c.usage.credits.Add(max(call.price, 1))
+	}
 	got.took = time.Since(got.sent)
 	got.date, _ = http.ParseTime(response.Header.Get("Date"))
 	return token, got, c.read(call, token, response, got)

@@ -118,7 +118,7 @@ func TestRetryIsLogged(t *testing.T) {
 	server := httptest.NewServer(spy.watch(sim))
 	defer server.Close()
 	sim.Plan(1, nil, zohosim.Fault{Status: 500, Body: internal})
-	c := zoho.New(credentials(server.URL, server.URL), &shared{kept: map[string]zoho.StoredToken{}}, spy.log().With("from", "the process")).WithLog(spy.log().With("run", 7))
+	c := zoho.New(credentials(server.URL, server.URL), &shared{kept: map[string]zoho.StoredToken{}}, spy.log().With("from", "the process")).ForRun(spy.log().With("run", 7))
 	if _, err := c.Query(t.Context(), leadsQuery); err != nil {
 		t.Fatal(err)
 	}

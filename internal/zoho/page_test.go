@@ -140,6 +140,30 @@ func TestQueryString(t *testing.T) {
 	}
 }
 
+// Pages by id alone, and records by their ids.
+func TestQueryByID(t *testing.T) {
+	for want, q := range map[string]Query{
+		"id is not null":                    {},
+		"id > 57":                           {After: Cursor{ID: "57"}},
+		"(id > 57 and Converted__s = true)": {After: Cursor{ID: "57"}, Filter: "Converted__s = true"},
+		"id in (1, 22)":                     {IDs: []string{"1", "22"}},
+		"((id > 57 and id in (1, 22)) and Converted__s = true)": {After: Cursor{ID: "57"}, IDs: []string{"1", "22"}, Filter: "Converted__s = true"},
+	} {
+		q.Module, q.Limit = "Leads", 50
+		if diff := cmp.Diff("select id from Leads where "+want+" order by id asc limit 50", q.String()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if err := q.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, ids := range [][]string{{}, {"x"}, {"1 or 1"}, make([]string, MaxIDs+1)} {
+		if err := (Query{Module: "Leads", IDs: ids, Limit: 1}).Validate(); err == nil {
+			t.Errorf("ids %q are sent", ids)
+		}
+	}
+}
+
 // Zoho quotes neither names nor bare ids: what is no name or id is never sent.
 func TestQueryValidate(t *testing.T) {
 	good := Query{Module: "Leads", Columns: []string{"Last_Name"}, OrderBy: "Modified_Time", Limit: 200}
@@ -147,6 +171,9 @@ func TestQueryValidate(t *testing.T) {
 		for place, put := range map[string]func(*Query){
 			"module": func(q *Query) { q.Module = name }, "column": func(q *Query) { q.Columns = []string{"Last_Name", name} }, "order": func(q *Query) { q.OrderBy = name },
 		} {
+			if place == "order" && name == "" {
+				continue // by id alone
+			}
 			q := good
 			put(&q)
 			if err := q.Validate(); err == nil || !strings.HasSuffix(err.Error(), "is not an API name") {

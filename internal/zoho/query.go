@@ -22,7 +22,8 @@ type Query struct {
 	Module  string   // API name, e.g. Leads
 	Columns []string // API names; id is always in the rows
 	Filter  string   // one more criterion, e.g. Converted__s = true; or empty
-	OrderBy string   // the datetime column of the keyset
+	IDs     []string // only these records, at most MaxIDs; nil is all
+	OrderBy string   // the datetime column of the keyset; empty: the keyset is the id alone
 	After   Cursor
 	Limit   int // 1 to 2000; 200, 1000 and 2000 are the steps of Zoho's price
 }
@@ -43,6 +44,10 @@ type Page struct {
 	ZohoClock bool      // AsOf is Zoho's
 }
 
+// MaxIDs is how many ids one call may name: what every source says of COQL's in, and what
+// fits into the 1024 characters of ids of Get Records.
+const MaxIDs = 50
+
 const timeLayout = "2006-01-02T15:04:05-07:00" // Z and fractions are not documented for COQL
 
 // String returns the query in COQL. More than two criteria are bracketed in pairs, as
@@ -52,28 +57,51 @@ func (q Query) String() string {
 	if !slices.Contains(columns, "id") {
 		columns = append([]string{"id"}, columns...)
 	}
-	return fmt.Sprintf("select %s from %s where %s order by %s asc, id asc limit %d",
-		strings.Join(columns, ", "), q.Module, q.criteria(), q.OrderBy, q.Limit)
+	order := "id asc"
+	if q.OrderBy != "" {
+		order = q.OrderBy + " asc, id asc"
+	}
+	return fmt.Sprintf("select %s from %s where %s order by %s limit %d",
+		strings.Join(columns, ", "), q.Module, q.criteria(), order, q.Limit)
 }
 
+// criteria joins what restricts the page, in pairs.
 func (q Query) criteria() string {
-	keyset := "id is not null" // a WHERE is mandatory
-	if !q.After.Time.IsZero() {
-		t := q.After.Time.UTC().Format(timeLayout)
-		if q.After.ID == "" {
-			keyset = fmt.Sprintf("%s >= '%s'", q.OrderBy, t)
-		} else {
-			keyset = fmt.Sprintf("(%[1]s > '%[2]s' or (%[1]s = '%[2]s' and id > %[3]s))", q.OrderBy, t, q.After.ID)
+	all := ""
+	for _, criterion := range []string{q.keyset(), q.among(), q.Filter} {
+		switch {
+		case criterion == "":
+		case all == "":
+			all = criterion
+		default:
+			all = "(" + all + " and " + criterion + ")"
 		}
 	}
-	switch {
-	case q.Filter == "":
-		return keyset
-	case q.After.Time.IsZero():
-		return q.Filter // alone, it is a WHERE already
-	default:
-		return "(" + keyset + " and " + q.Filter + ")"
+	if all == "" {
+		return "id is not null" // a WHERE is mandatory
 	}
+	return all
+}
+
+func (q Query) keyset() string {
+	t := q.After.Time.UTC().Format(timeLayout)
+	switch {
+	case q.After == Cursor{}:
+		return ""
+	case q.OrderBy == "":
+		return "id > " + q.After.ID
+	case q.After.ID == "":
+		return fmt.Sprintf("%s >= '%s'", q.OrderBy, t)
+	default:
+		return fmt.Sprintf("(%[1]s > '%[2]s' or (%[1]s = '%[2]s' and id > %[3]s))", q.OrderBy, t, q.After.ID)
+	}
+}
+
+func (q Query) among() string {
+	if q.IDs == nil {
+		return ""
+	}
+	return "id in (" + strings.Join(q.IDs, ", ") + ")"
 }
 
 var (
@@ -84,18 +112,39 @@ var (
 // Validate reports what could not stand in a query as it is meant. Zoho quotes neither
 // names nor bare ids, so nothing but names and ids may get there.
 func (q Query) Validate() error {
-	for _, name := range append([]string{q.Module, q.OrderBy}, q.Columns...) {
+	names := append([]string{q.Module}, q.Columns...)
+	if q.OrderBy != "" {
+		names = append(names, q.OrderBy)
+	}
+	for _, name := range names {
 		if !nameForm.MatchString(name) {
 			return fmt.Errorf("%.40q is not an API name", name)
 		}
 	}
-	if q.After.ID != "" && !idForm.MatchString(q.After.ID) {
-		return fmt.Errorf("%.40q is not a record id", q.After.ID)
+	for i, id := range append([]string{q.After.ID}, q.IDs...) {
+		if (i > 0 || id != "") && !idForm.MatchString(id) {
+			return fmt.Errorf("%.40q is not a record id", id)
+		}
+	}
+	if q.IDs != nil && (len(q.IDs) == 0 || len(q.IDs) > MaxIDs) {
+		return fmt.Errorf("%d records cannot be asked for by id: 1 to %d can", len(q.IDs), MaxIDs)
 	}
 	if q.Limit < 1 || q.Limit > 2000 {
 		return fmt.Errorf("a page of %d records cannot be asked for: 1 to 2000 can", q.Limit)
 	}
 	return nil
+}
+
+// price follows the limit asked for, not what is found.
+func (q Query) price() int64 {
+	switch {
+	case q.Limit <= 200:
+		return 1
+	case q.Limit <= 1000:
+		return 2
+	default:
+		return 3
+	}
 }
 
 // Query reads one page. Nothing found is an empty page.
@@ -108,8 +157,8 @@ func (c *Client) Query(ctx context.Context, q Query) (*Page, error) {
 		return nil, err
 	}
 	got, err := c.do(ctx, call{
-		name: "COQL query of " + q.Module, scope: "ZohoCRM.coql.READ and ZohoCRM.modules." + strings.ToLower(q.Module) + ".READ",
-		method: http.MethodPost, path: "/crm/v8/coql", body: body,
+		name: "COQL query of " + q.Module, scope: "ZohoCRM.coql.READ and " + readScope(q.Module),
+		method: http.MethodPost, path: "/crm/v8/coql", body: body, price: q.price(),
 		decode: func(from io.Reader, got *answer) (err error) {
 			got.page, err = decodePage(from)
 			return err
@@ -122,11 +171,7 @@ func (c *Client) Query(ctx context.Context, q Query) (*Page, error) {
 	if page == nil {
 		page = &Page{}
 	}
-	// Zoho read its rows somewhere between the sending and the answer: take the earliest.
-	page.AsOf, page.ZohoClock = got.sent, !got.date.IsZero()
-	if page.ZohoClock {
-		page.AsOf = got.date.Add(-got.took)
-	}
+	page.AsOf, page.ZohoClock = got.asOf()
 	return page, nil
 }
 

@@ -1,0 +1,60 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"zohomirror/internal/zoho"
+)
+
+// query reads a page of the run's columns for which no reader fetches ahead. Like a reader
+// it leaves out a column that Zoho does not know, and asks again.
+func (r *run) query(ctx context.Context, q zoho.Query) (*zoho.Page, error) {
+	q.Module = r.claimed.Module.API
+	for {
+		q.Columns = r.plan.Select
+		page, err := r.zoho.Query(ctx, q)
+		column, unknown := zoho.UnknownColumn(err)
+		switch {
+		case err == nil:
+			return page, nil
+		case !unknown:
+			return nil, fmt.Errorf("read %s: %w", r.claimed.Module.Name, err)
+		}
+		if refused := r.refuse(ctx, column); refused != nil {
+			return nil, errors.Join(refused, err)
+		}
+	}
+}
+
+// filters are the conditions that, taken together, show every record of the module once,
+// whatever its state of conversion.
+func (r *run) filters() []string {
+	var filters []string
+	for _, stream := range r.claimed.Module.Streams {
+		if !slices.Contains(filters, stream.Filter) {
+			filters = append(filters, stream.Filter)
+		}
+	}
+	return filters
+}
+
+// reread reads records in full by their ids and writes what it finds. It moves no checkpoint.
+func (r *run) reread(ctx context.Context, ids []string) error {
+	for ids := range slices.Chunk(ids, zoho.MaxIDs) {
+		for _, filter := range r.filters() {
+			page, err := r.query(ctx, zoho.Query{Filter: filter, IDs: ids, Limit: zoho.MaxIDs})
+			if err != nil {
+				return err
+			}
+			counts, err := r.writer.Page(ctx, r.plan.Map(page.Records))
+			if err != nil {
+				return err
+			}
+			r.counts = r.counts.Plus(counts)
+		}
+	}
+	return nil
+}
