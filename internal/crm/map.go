@@ -17,6 +17,18 @@ type Batch struct {
 	Problems []Problem
 }
 
+// IDs names all records of the batch, those that do not fit included.
+func (b Batch) IDs() []string {
+	ids := make([]string, 0, len(b.Rows)+len(b.Problems))
+	for i := range b.Rows {
+		ids = append(ids, b.Rows[i].ID)
+	}
+	for i := range b.Problems {
+		ids = append(ids, b.Problems[i].ID)
+	}
+	return ids
+}
+
 // Map turns a page of records, JSON objects as Zoho sent them, into rows and problems.
 // A record given twice is kept once, in its newest version: one statement cannot
 // write the same row twice.

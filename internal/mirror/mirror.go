@@ -26,6 +26,7 @@ type Config struct {
 	Overlap    time.Duration // how late Zoho may show an edit
 	StaleAfter time.Duration // a lock not renewed for so long is taken over
 	PageSize   int           // records a page may ask for, at most 2000
+	MassDelete int           // percent of a module's rows that may be listed as deleted at once
 }
 
 // Mirror runs modules. It is safe for concurrent use.
@@ -127,13 +128,15 @@ type run struct {
 	claimed *postgres.Run
 	started time.Time
 
-	meta    metadata
-	plan    *crm.Plan
-	writer  *postgres.Writer
-	counts  postgres.Counts
-	slowest time.Duration // the longest that Zoho took for a page
-	more    bool
-	reason  string
+	meta             metadata
+	plan             *crm.Plan
+	writer           *postgres.Writer
+	counts           postgres.Counts
+	slowest          time.Duration // the longest that Zoho took for a page
+	more             bool
+	reason           string
+	acceptMassDelete bool
+	sweep            string // why ids must be compared; empty: they need not
 }
 
 // readAll reads every stream of the module to its end, or until the run must stop.
@@ -145,11 +148,17 @@ func (r *run) readAll(ctx context.Context) error {
 		return err
 	}
 	for _, stream := range r.claimed.Module.Streams {
-		if err := r.readStream(ctx, stream); err != nil || r.more {
+		if err := r.readStream(ctx, stream); err != nil {
 			return err
 		}
+		if r.more {
+			break
+		}
 	}
-	return nil
+	if r.isStopping() {
+		return nil
+	}
+	return r.carryDeletions(ctx)
 }
 
 // readStream reads a stream's window page by page: while one is written, the next is fetched.
@@ -201,13 +210,20 @@ func (r *run) write(ctx context.Context, reader *reader, page *zoho.Page, end pa
 	return nil
 }
 
-// mayGoOn reports whether there is time for one more page; if not, it notes why.
-func (r *run) mayGoOn() bool {
+func (r *run) isStopping() bool {
 	select {
 	case <-r.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// mayGoOn reports whether there is time for one more page; if not, it notes why.
+func (r *run) mayGoOn() bool {
+	if r.isStopping() {
 		r.reason = reasonStopping
 		return false
-	default:
 	}
 	if time.Since(r.started)+r.slowest+2*r.reserve() > r.config.Deadline {
 		r.reason = reasonTimeBudget

@@ -134,16 +134,22 @@ func (r *reader) advance(page *zoho.Page, end pageEnd) {
 	r.after = end.last
 }
 
-// checkpoints returns what commits with the page: the stream's own checkpoint and, with the
-// first page ever of the converted leads, the start of the newly converted: whoever was
-// converted before that page was asked for is in this stream.
+// checkpoints returns what commits with the page: the stream's own checkpoint and, with a
+// stream's first page ever, the start of what is read by another clock: whoever was
+// converted, or deleted, before that page was asked for is in this stream, or not in the mirror.
 func (r *reader) checkpoints(known map[string]postgres.Checkpoint, end pageEnd) []postgres.Checkpoint {
 	r.checkpoint = windowAfter(r.checkpoint, end, r.run.config.Overlap)
 	all := []postgres.Checkpoint{r.checkpoint}
-	if r.first && r.stream.Name == crm.StreamConverted && end.zohoClock {
-		if _, begun := known[crm.StreamNewlyConverted]; !begun {
-			all = append(all, postgres.Checkpoint{Stream: crm.StreamNewlyConverted, Watermark: end.asOf.Truncate(time.Second)})
+	begin := func(c postgres.Checkpoint) {
+		if _, begun := known[c.Stream]; !begun {
+			all = append(all, c)
 		}
+	}
+	switch {
+	case r.first && r.stream.Name == crm.StreamModified:
+		begin(firstDeletion(end, r.run.config.Overlap))
+	case r.first && r.stream.Name == crm.StreamConverted && end.zohoClock:
+		begin(postgres.Checkpoint{Stream: crm.StreamNewlyConverted, Watermark: end.asOf.Truncate(time.Second)})
 	}
 	r.first = false
 	return all

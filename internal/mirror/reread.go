@@ -41,20 +41,23 @@ func (r *run) filters() []string {
 	return filters
 }
 
-// reread reads records in full by their ids and writes what it finds. It moves no checkpoint.
-func (r *run) reread(ctx context.Context, ids []string) error {
+// reread reads records in full by their ids and writes what it finds, whose ids it returns.
+// It moves no checkpoint.
+func (r *run) reread(ctx context.Context, ids []string) (found []string, err error) {
 	for ids := range slices.Chunk(ids, zoho.MaxIDs) {
 		for _, filter := range r.filters() {
 			page, err := r.query(ctx, zoho.Query{Filter: filter, IDs: ids, Limit: zoho.MaxIDs})
 			if err != nil {
-				return err
+				return nil, err
 			}
-			counts, err := r.writer.Page(ctx, r.plan.Map(page.Records))
+			batch := r.plan.Map(page.Records)
+			counts, err := r.writer.Page(ctx, batch)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			r.counts = r.counts.Plus(counts)
+			found = append(found, batch.IDs()...)
 		}
 	}
-	return nil
+	return found, nil
 }

@@ -23,6 +23,8 @@ type Checkpoint struct {
 	WindowAsOf time.Time `json:"window_as_of"` // Zoho's time up to which the open window is complete
 	ZohoClock  bool      `json:"window_zoho_clock"`
 	Young      bool      `json:"window_young"` // a young page has fixed WindowAsOf
+
+	State json.RawMessage `json:"state,omitempty"` // what a cursor cannot say
 }
 
 // Metadata is one entry of what Zoho said about itself.
@@ -44,8 +46,11 @@ type Run struct {
 	store      *Store
 	claimed    time.Time // by the process's clock, at StartedAt or a little later
 	table      *table
-	unsettled  bool // the module has open quarantine entries
-	partitions bool // next month's partition is there
+	buffer     []byte // of what is sent, used again from page to page
+	unsettled  bool   // the module has open quarantine entries
+	confirmed  bool   // the module has confirmed deletions
+	due        bool   // some of its deletions are to be looked at
+	partitions bool   // next month's partition is there
 }
 
 // Held says that another run holds the module's lock.
@@ -102,7 +107,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 			return err
 		}
 		var state claimed
-		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.unsettled, &run.partitions); err != nil {
+		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.unsettled, &run.confirmed, &run.due, &run.partitions); err != nil {
 			return err
 		}
 		if err := state.into(run); err != nil {
@@ -213,6 +218,8 @@ SELECT l.claimed_at,
                'age', extract(epoch FROM clock_timestamp() - m.fetched_at)::bigint)), '{}')
           FROM sync_metadata m WHERE m.key = 'users' OR m.key LIKE '%:' || $1),
        EXISTS (SELECT FROM sync_quarantine q WHERE q.module = $1 AND q.settled_at IS NULL),
+       EXISTS (SELECT FROM sync_deletions d WHERE d.module = $1 AND d.state = 'confirmed'),
+       EXISTS (SELECT FROM sync_deletions d WHERE d.module = $1 AND d.due_at <= clock_timestamp()),
        to_regclass('sync_runs_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')) IS NOT NULL
 FROM sync_locks l
 WHERE l.module = $1`

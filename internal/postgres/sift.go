@@ -112,7 +112,7 @@ func (s *sieve) try(ctx context.Context, rows []crm.Row) error {
 		return nil
 	}
 	var counts Counts
-	return s.writer.fenced(ctx, append(s.writer.rowsStatements(rows, &counts, false), statement{sql: "ROLLBACK"}))
+	return s.writer.run.fenced(ctx, append(s.writer.rowsStatements(rows, &counts, false), statement{sql: "ROLLBACK"}))
 }
 
 // tableChecks lists the CHECKs that read only columns the run writes.
@@ -142,13 +142,13 @@ func (s *sieve) refused(ctx context.Context, rows []crm.Row) (map[int]string, er
 			failures = append(failures, "NOT ("+string(row[1])+")")
 		},
 	}
-	if _, err := store.execute(ctx, &s.writer.buffer, []statement{list}); err != nil || len(names) == 0 {
+	if _, err := store.execute(ctx, &s.writer.run.buffer, []statement{list}); err != nil || len(names) == 0 {
 		return nil, err
 	}
 
 	refused := map[int]string{}
 	source, values := u.page(&s.writer.arrays, rows, s.writer.stamp())
-	_, err := store.execute(ctx, &s.writer.buffer, []statement{{
+	_, err := store.execute(ctx, &s.writer.run.buffer, []statement{{
 		sql:    checkSQL(source.placed, names, failures),
 		values: values, oids: source.oids, formats: source.formats(),
 		row: func(row [][]byte) {

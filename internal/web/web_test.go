@@ -57,7 +57,7 @@ func newSite(t *testing.T, database string, secret string) *site {
 	t.Cleanup(crm.Close)
 	source := zoho.Config{AccountsURL: crm.URL, APIURL: crm.URL, ClientID: zohosim.DefaultClientID,
 		ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken}
-	m, err := mirror.Open(t.Context(), mirror.Config{Deadline: 20 * time.Second, Overlap: time.Minute, StaleAfter: time.Hour, PageSize: 2000}, source, database, quiet)
+	m, err := mirror.Open(t.Context(), mirror.Config{Deadline: 20 * time.Second, Overlap: time.Minute, StaleAfter: time.Hour, PageSize: 2000, MassDelete: 5}, source, database, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
