@@ -35,7 +35,7 @@ func (c syncCmd) Run(ctx context.Context) error {
 	defer m.Close()
 	defer context.AfterFunc(ctx, m.Stop)() // Ctrl-C ends the run at its next page
 
-	result, err := m.Run(context.WithoutCancel(ctx), module)
+	result, err := m.Run(context.WithoutCancel(ctx), mirror.Request{Module: module})
 	encoder := json.NewEncoder(os.Stdout)
 	encoder.SetIndent("", "  ")
 	if printed := encoder.Encode(result); printed != nil && err == nil {

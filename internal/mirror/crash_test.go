@@ -57,7 +57,7 @@ func runVictim(encoded string) {
 		panic(err)
 	}
 	module, _ := crm.Find(v.Module)
-	_, err = m.Run(context.Background(), module)
+	_, err = m.Run(context.Background(), mirror.Request{Module: module})
 	switch {
 	case err == nil:
 		status, _ := os.ReadFile("/proc/self/status") // for benchmarks, on Linux
@@ -175,7 +175,7 @@ func trial(t *testing.T, o *org, bad []string) {
 	t.Helper()
 	module, _ := crm.Find("deals")
 	began := time.Now()
-	if result, err := o.mirror.Run(t.Context(), module); err != nil || result.Status != mirror.StatusSkipped {
+	if result, err := o.mirror.Run(t.Context(), mirror.Request{Module: module}); err != nil || result.Status != mirror.StatusSkipped {
 		t.Errorf("the tick that comes soon: %v, %+v", err, result)
 	}
 	o.config.StaleAfter = time.Nanosecond

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"zohomirror/internal/crm"
+	"zohomirror/internal/mirror"
 	"zohomirror/internal/zohosim"
 )
 
@@ -273,7 +274,7 @@ func TestPromise09SecretsStayIn(t *testing.T) {
 	o.FailTokens(`{"error":"invalid_code"}`, `<html>1000.zohosim.refresh.token</html>`)
 	o.ExpireTokens()
 	for range 2 {
-		_, _ = o.process(t, o.database).Run(t.Context(), module) // what they say is looked at below
+		_, _ = o.process(t, o.database).Run(t.Context(), mirror.Request{Module: module}) // what they say is looked at below
 	}
 	text := o.log.String() + value[string](t, o, "SELECT string_agg(r::text, '') FROM sync_runs r") + value[string](t, o, "SELECT string_agg(t::text || encode(sealed, 'escape'), '') FROM sync_tokens t")
 	for _, secret := range []string{zohosim.DefaultClientSecret, zohosim.DefaultRefreshToken, "Zoho-oauthtoken", "1000.0000"} {

@@ -79,25 +79,26 @@ const (
 	reasonLockHeld   = "lock-held"
 )
 
-// Run reads one module's changes and writes them. The error is non-nil exactly when the
-// result's status is failed; whatever was committed before stays, with its checkpoint.
-// It ends by itself within Config.Deadline.
-func (m *Mirror) Run(ctx context.Context, module *crm.Module) (Result, error) {
-	id, err := uuid.NewV7()
+// Run does what is requested: in mode sync it reads one module's changes and writes them.
+// The error is non-nil exactly when the result's status is failed; whatever was committed
+// before stays, with its checkpoint. It ends by itself within Config.Deadline.
+func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
+	request, err := request.completed()
 	if err != nil {
 		return Result{}, err
 	}
 	started := time.Now()
+	module, id := request.Module, request.RunID
 	log := m.log.With("run_id", id.String(), "module", module.Name)
 	ctx, cancel := context.WithDeadline(ctx, started.Add(m.config.Deadline-m.reserve()))
 	defer cancel()
 
 	db := m.db.WithLog(log)
-	claimed, err := db.Claim(ctx, module, id, postgres.ModeSync, m.config.StaleAfter)
+	claimed, err := db.Claim(ctx, module, id, request.Mode, m.config.StaleAfter)
 	if err != nil {
 		return unclaimed(ctx, log, id, module, started, err)
 	}
-	r := &run{Mirror: m, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
+	r := &run{Mirror: m, request: request, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
 	err = r.readAll(ctx)
 	return r.close(ctx, err)
 }
@@ -122,6 +123,7 @@ func unclaimed(ctx context.Context, log *slog.Logger, id uuid.UUID, module *crm.
 // A run is one bounded pass over a module that holds its lock.
 type run struct {
 	*Mirror
+	request Request
 	zoho    *zoho.Client
 	db      *postgres.Store
 	log     *slog.Logger

@@ -108,7 +108,7 @@ func (m *model) tick(seed uint64) {
 	m.between = rand.New(rand.NewPCG(seed, seed))
 	defer func() { m.between = nil }()
 	module, _ := crm.Find("leads")
-	if result, err := m.org.mirror.Run(m.t.Context(), module); err != nil {
+	if result, err := m.org.mirror.Run(m.t.Context(), mirror.Request{Module: module}); err != nil {
 		m.t.Fatalf("tick: %v, %+v", err, result)
 	}
 }

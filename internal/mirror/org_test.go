@@ -159,7 +159,7 @@ func (b *lockedBuffer) String() string {
 func (o *org) run(t testing.TB, module string) mirror.Result {
 	t.Helper()
 	found, _ := crm.Find(module)
-	result, err := o.mirror.Run(t.Context(), found)
+	result, err := o.mirror.Run(t.Context(), mirror.Request{Module: found})
 	if err != nil || result.Status != mirror.StatusOK {
 		t.Fatalf("run of %s: %v, %+v", module, err, result)
 	}

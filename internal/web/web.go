@@ -115,7 +115,7 @@ func (s *server) sync(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, failure{Error: err.Error(), Modules: crm.Modules()})
 		return
 	}
-	result, err := s.mirror.Run(context.WithoutCancel(r.Context()), module)
+	result, err := s.mirror.Run(context.WithoutCancel(r.Context()), mirror.Request{Module: module})
 	status := http.StatusOK
 	if err != nil {
 		status = http.StatusInternalServerError
