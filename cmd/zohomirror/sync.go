@@ -15,7 +15,8 @@ import (
 )
 
 type syncCmd struct {
-	Module string `arg:"" help:"The module, e.g. leads."`
+	Module           string `arg:"" help:"The module, e.g. leads."`
+	AcceptMassDelete bool   `help:"Mark as deleted what Zoho lists, however many rows that are."`
 }
 
 func (c syncCmd) Run(ctx context.Context) error {
@@ -35,7 +36,7 @@ func (c syncCmd) Run(ctx context.Context) error {
 	defer m.Close()
 	defer context.AfterFunc(ctx, m.Stop)() // Ctrl-C ends the run at its next page
 
-	result, err := m.Run(context.WithoutCancel(ctx), mirror.Request{Module: module})
+	result, err := m.Run(context.WithoutCancel(ctx), mirror.Request{Module: module, AcceptMassDelete: c.AcceptMassDelete})
 	encoder := json.NewEncoder(os.Stdout)
 	encoder.SetIndent("", "  ")
 	if printed := encoder.Encode(result); printed != nil && err == nil {

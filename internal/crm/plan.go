@@ -92,6 +92,13 @@ func (m *Module) Plan(meta Metadata) *Plan {
 	return p
 }
 
+// TimePlan reads ids and Modified_Time alone.
+func (m *Module) TimePlan() *Plan {
+	p := &Plan{members: map[string]member{}}
+	p.add(Field{API: fieldModifiedTime, Kind: Time}, nil)
+	return p
+}
+
 func (p *Plan) add(f Field, money map[string]Width) {
 	columns := f.columns()
 	to := member{kind: f.Kind, column: len(p.Columns), width: defaultWidth}

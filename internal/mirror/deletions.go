@@ -87,6 +87,7 @@ func (r *run) listDeletions(ctx context.Context) (complete bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		r.listedAt = list.AsOf
 		whole := list.Page == 1 && !page.More
 		if list.Page++; whole {
 			list.close(&checkpoint, list.AsOf, list.Clock)
@@ -203,33 +204,46 @@ func distinct(entries []zoho.Deleted) []postgres.Deletion {
 // guardDeletions stops the run before it marks an unlikely share of the module: that is
 // more often a mistake in the CRM, or a lost right to see it, than what a person wants copied.
 func (r *run) guardDeletions(ctx context.Context) error {
-	if r.acceptMassDelete {
+	if r.request.AcceptMassDelete {
 		return nil
 	}
 	pending, err := r.claimed.PendingDeletions(ctx, few)
 	if err != nil {
 		return err
 	}
-	if pending.Listed > few && pending.Listed*100 > pending.Live*int64(r.config.MassDelete) {
+	if r.tooMany(pending) {
 		return &massDeletion{module: r.claimed.Module.Name, pending: pending, percent: r.config.MassDelete}
 	}
 	return nil
 }
 
+func (r *run) tooMany(pending postgres.Pending) bool {
+	return pending.Listed > few && pending.Listed*100 > pending.Live*int64(r.config.MassDelete)
+}
+
 // massDeletion is what a person must decide about.
 type massDeletion struct {
-	module  string
-	pending postgres.Pending
-	percent int
+	module   string
+	pending  postgres.Pending
+	percent  int
+	unlisted bool // they are not even listed
 }
 
 func (e *massDeletion) Error() string {
+	if e.unlisted {
+		return fmt.Sprintf("%d of %d live rows of %s are neither shown nor listed as deleted by Zoho, more than %d %%: none of them was marked",
+			e.pending.Listed, e.pending.Live, e.module, e.percent)
+	}
 	return fmt.Sprintf("%d of %d live rows of %s are listed as deleted at once, more than %d %%: none of them was marked",
 		e.pending.Listed, e.pending.Live, e.module, e.percent)
 }
 
 // Hint says what the person should look at.
 func (e *massDeletion) Hint() string {
+	if e.unlisted {
+		return "most often the user who consented has lost the right to see them: let an administrator consent. If they are gone indeed, run: " +
+			"zohomirror repair " + e.module + " --accept-unlisted --accept-mass-delete"
+	}
 	return "look into Zoho's recycle bin; if that is what was wanted, run: zohomirror sync " + e.module +
 		" --accept-mass-delete. Otherwise restore them there, and the next run goes on by itself. Edits are mirrored all the while"
 }

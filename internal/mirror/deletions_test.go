@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"zohomirror/internal/crm"
+	"zohomirror/internal/mirror"
 	"zohomirror/internal/zohosim"
 )
 
@@ -184,7 +185,7 @@ func TestMassDeleteAsks(t *testing.T) {
 	o.Update("Deals", ids[1400], zohosim.Record{"Next_Step": "Call"})
 	module, _ := crm.Find("deals")
 	for range 2 {
-		got, err := o.mirror.Run(t.Context(), module)
+		got, err := o.mirror.Run(t.Context(), mirror.Request{Module: module})
 		if err == nil || !strings.HasPrefix(err.Error(), "101 of 1500 live rows of deals are listed as deleted at once, more than 5 %") ||
 			!strings.Contains(got.Hint, "zohomirror sync deals --accept-mass-delete") {
 			t.Errorf("%v, %+v", err, got)

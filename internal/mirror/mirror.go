@@ -130,15 +130,16 @@ type run struct {
 	claimed *postgres.Run
 	started time.Time
 
-	meta             metadata
-	plan             *crm.Plan
-	writer           *postgres.Writer
-	counts           postgres.Counts
-	slowest          time.Duration // the longest that Zoho took for a page
-	more             bool
-	reason           string
-	acceptMassDelete bool
-	sweep            string // why ids must be compared; empty: they need not
+	meta         metadata
+	plan         *crm.Plan
+	writer       *postgres.Writer
+	counts       postgres.Counts
+	slowest      time.Duration // the longest that Zoho took for a page
+	more         bool
+	reason       string
+	listedAt     time.Time // Zoho's time of the last list of deleted records
+	verification *postgres.Verification
+	sweep        string // why ids must be compared; empty: they need not
 }
 
 // readAll reads every stream of the module to its end, or until the run must stop.
@@ -160,7 +161,10 @@ func (r *run) readAll(ctx context.Context) error {
 	if r.isStopping() {
 		return nil
 	}
-	return r.carryDeletions(ctx)
+	if err := r.carryDeletions(ctx); err != nil || r.more {
+		return err
+	}
+	return r.verifyModule(ctx)
 }
 
 // readStream reads a stream's window page by page: while one is written, the next is fetched.
@@ -247,7 +251,7 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 	if failure != nil {
 		outcome.Reason, outcome.Err, outcome.Hint = "", failure.Error(), hint(failure)
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(r.reserve(), time.Second))
+	closing, cancel := r.closingContext(ctx)
 	defer cancel()
 	if err := r.claimed.Close(closing, r.counts, outcome); err != nil && !errors.Is(failure, postgres.ErrLockLost) {
 		failure = errors.Join(failure, err)
@@ -264,6 +268,11 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 		"pages", r.counts.Pages, "more", r.more, "reason", r.reason, "watermark", outcome.Watermark,
 		"duration_ms", result.Duration.Milliseconds())
 	return result, nil
+}
+
+// closingContext has a limit of its own: the run's time may be spent.
+func (r *run) closingContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), max(r.reserve(), time.Second))
 }
 
 // hint says what the operator should do about an error.

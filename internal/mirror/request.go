@@ -18,6 +18,10 @@ type Request struct {
 	RunID  uuid.UUID // chosen by the caller, who may repeat the call; zero: a new one
 	Since  time.Time // mode since: where to begin
 	IDs    []string  // mode replay: only these records; none: all that are open
+	Deep   bool      // modes verify and repair: compare every column
+
+	AcceptMassDelete bool // a person has looked: mark however many rows are listed as deleted
+	AcceptUnlisted   bool // mode repair: mark rows too that Zoho neither shows nor lists as deleted
 }
 
 // Modes of a run.
@@ -25,6 +29,8 @@ const (
 	ModeSync   = postgres.ModeSync
 	ModeSince  = postgres.ModeSince
 	ModeReplay = postgres.ModeReplay
+	ModeVerify = postgres.ModeVerify
+	ModeRepair = postgres.ModeRepair
 )
 
 // completed fills in what follows from the rest.

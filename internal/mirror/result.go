@@ -21,7 +21,9 @@ type Result struct {
 	Reason    string
 	HeldSince time.Time // skipped: when the run at work last renewed its claim
 	Err, Hint string    // failed
-	Duration  time.Duration
+
+	Verification *postgres.Verification // what a verification has found so far; nil: there was none
+	Duration     time.Duration
 }
 
 func (r *run) result(outcome postgres.Outcome) Result {
@@ -32,7 +34,7 @@ func (r *run) result(outcome postgres.Outcome) Result {
 	return Result{
 		RunID: r.claimed.ID, Module: r.claimed.Module.Name, Status: status, Counts: r.counts,
 		Watermark: outcome.Watermark, More: outcome.More, Reason: outcome.Reason,
-		Err: outcome.Err, Hint: outcome.Hint, Duration: time.Since(r.started),
+		Err: outcome.Err, Hint: outcome.Hint, Duration: time.Since(r.started), Verification: r.verification,
 	}
 }
 
@@ -65,20 +67,38 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(struct {
 		head
-		Processed   int64      `json:"records_processed"`
-		Inserted    int64      `json:"inserted"`
-		Updated     int64      `json:"updated"`
-		Unchanged   int64      `json:"unchanged"`
-		Quarantined int64      `json:"quarantined"`
-		Deleted     int64      `json:"deleted"`
-		Restored    int64      `json:"restored"`
-		Pages       int        `json:"pages"`
-		Watermark   *time.Time `json:"watermark"`
-		More        bool       `json:"more"`
-		Reason      string     `json:"reason"`
-		DurationMS  int64      `json:"duration_ms"`
+		Processed    int64      `json:"records_processed"`
+		Inserted     int64      `json:"inserted"`
+		Updated      int64      `json:"updated"`
+		Unchanged    int64      `json:"unchanged"`
+		Quarantined  int64      `json:"quarantined"`
+		Deleted      int64      `json:"deleted"`
+		Restored     int64      `json:"restored"`
+		Pages        int        `json:"pages"`
+		Watermark    *time.Time `json:"watermark"`
+		More         bool       `json:"more"`
+		Reason       string     `json:"reason"`
+		DurationMS   int64      `json:"duration_ms"`
+		Verification any        `json:"verification,omitempty"`
 	}{
 		h, r.Counts.Processed, r.Counts.Inserted, r.Counts.Updated, r.Counts.Unchanged, r.Counts.Quarantined, r.Counts.Deleted, r.Counts.Restored,
-		r.Counts.Pages, watermark, r.More, r.Reason, r.Duration.Milliseconds(),
+		r.Counts.Pages, watermark, r.More, r.Reason, r.Duration.Milliseconds(), verdict(r.Verification),
 	})
+}
+
+// verdict is a verification in the form of the answer, or nil.
+func verdict(v *postgres.Verification) any {
+	if v == nil {
+		return nil
+	}
+	return struct {
+		ID       string           `json:"id"`
+		Mode     string           `json:"mode"`
+		Deep     bool             `json:"deep"`
+		Verdict  string           `json:"verdict"`
+		AsOf     time.Time        `json:"as_of"`
+		Checked  int64            `json:"checked"`
+		Found    map[string]int64 `json:"found"`
+		Repaired int64            `json:"repaired"`
+	}{v.ID, v.Mode, v.Deep, v.Verdict, v.AsOf.UTC(), v.Checked, v.Found, v.Repaired}
 }

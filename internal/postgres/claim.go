@@ -49,6 +49,7 @@ type Run struct {
 	buffer     []byte // of what is sent, used again from page to page
 	unsettled  bool   // the module has open quarantine entries
 	confirmed  bool   // the module has confirmed deletions
+	verifying  bool   // a verification of the module is under way
 	due        bool   // some of its deletions are to be looked at
 	partitions bool   // next month's partition is there
 }
@@ -107,7 +108,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 			return err
 		}
 		var state claimed
-		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.unsettled, &run.confirmed, &run.due, &run.partitions); err != nil {
+		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.unsettled, &run.confirmed, &run.due, &run.verifying, &run.partitions); err != nil {
 			return err
 		}
 		if err := state.into(run); err != nil {
@@ -220,6 +221,7 @@ SELECT l.claimed_at,
        EXISTS (SELECT FROM sync_quarantine q WHERE q.module = $1 AND q.settled_at IS NULL),
        EXISTS (SELECT FROM sync_deletions d WHERE d.module = $1 AND d.state = 'confirmed'),
        EXISTS (SELECT FROM sync_deletions d WHERE d.module = $1 AND d.due_at <= clock_timestamp()),
+       EXISTS (SELECT FROM sync_verifications v WHERE v.module = $1 AND v.verdict = 'running'),
        to_regclass('sync_runs_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')) IS NOT NULL
 FROM sync_locks l
 WHERE l.module = $1`

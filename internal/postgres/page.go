@@ -79,13 +79,17 @@ const part = 1000
 // rowsStatements writes rows, a part of the page each.
 func (w *Writer) rowsStatements(rows []crm.Row, counts *Counts, fresh bool) []statement {
 	var steps []statement
+	task := taskUpsert
+	if fresh {
+		task = taskInsert
+	}
 	for rows := range slices.Chunk(rows, part) {
 		count := func(inserted, updated int64) {
 			counts.Inserted += inserted
 			counts.Updated += updated
 			counts.Unchanged += int64(len(rows)) - inserted - updated
 		}
-		s := statement{late: func(s *statement) { w.upsert.bind(s, &w.arrays, rows, w.stamp(), fresh) }}
+		s := statement{late: func(s *statement) { w.upsert.bind(s, &w.arrays, rows, w.stamp(), task) }}
 		if fresh {
 			s.done = func(inserted int64) { count(inserted, 0) }
 		} else {
