@@ -92,7 +92,7 @@ func (z *Zoho) Restore(module, id string, moves bool) {
 		return
 	}
 	lines := m.deleted[e.id]
-	lines[len(lines)-1].until = z.listing(e)
+	lines[len(lines)-1].until = z.listing(m, e)
 	back := *e.truth
 	back.gone = false
 	if moves {
@@ -156,7 +156,7 @@ func (z *Zoho) repoint(module string, lost map[string]bool, to Ref) {
 func (z *Zoho) bury(m *module, e *entry, t tombstone) {
 	now := z.now()
 	m.lines++
-	t.id, t.number, t.from = e.id, m.lines, z.listing(e)
+	t.id, t.number, t.from = e.id, m.lines, z.listing(m, e)
 	if t.at.IsZero() {
 		t.at = now
 	}
@@ -178,8 +178,8 @@ func (z *Zoho) bury(m *module, e *entry, t tombstone) {
 
 // listing is when the deleted list shows what happens to a record now: it has a lag of its
 // own, so that it may do so before reads hide the record, or after.
-func (z *Zoho) listing(e *entry) time.Time {
-	at := z.now().Add(z.lag(^e.id, uint64(z.now().Unix())+uint64(len(z.calls))))
+func (z *Zoho) listing(m *module, e *entry) time.Time {
+	at := z.now().Add(z.lag(^e.id, uint64(z.now().Unix()+int64(len(z.calls)+m.lines)<<40)))
 	if at.After(e.listed) { // a record's changes are shown in their order
 		e.listed = at
 	}
