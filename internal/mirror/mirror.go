@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"zohomirror/internal/crm"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
@@ -68,6 +66,7 @@ const (
 	StatusOK      = "ok"
 	StatusSkipped = "skipped"
 	StatusFailed  = "failed"
+	StatusRunning = "running" // of a repeated call whose first is still at work
 )
 
 // Why a run ended.
@@ -93,9 +92,13 @@ func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 	defer cancel()
 
 	db := m.db.WithLog(log)
-	claimed, err := db.Claim(ctx, module, id, request.Mode, m.config.StaleAfter)
+	claim := db.Claim
+	if request.repeatable {
+		claim = db.ClaimOnce
+	}
+	claimed, err := claim(ctx, module, id, request.Mode, m.config.StaleAfter)
 	if err != nil {
-		return unclaimed(ctx, log, id, module, started, err)
+		return unclaimed(ctx, log, request, started, err)
 	}
 	r := &run{Mirror: m, request: request, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
 	err = r.readAll(ctx)
@@ -106,8 +109,13 @@ func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 func (m *Mirror) reserve() time.Duration { return m.config.Deadline / 10 }
 
 // unclaimed is the result of a run that did not get the lock.
-func unclaimed(ctx context.Context, log *slog.Logger, id uuid.UUID, module *crm.Module, started time.Time, err error) (Result, error) {
-	result := Result{RunID: id, Module: module.Name, Duration: time.Since(started)}
+func unclaimed(ctx context.Context, log *slog.Logger, request Request, started time.Time, err error) (Result, error) {
+	result := Result{RunID: request.RunID, Module: request.Module.Name, Mode: request.Mode, Duration: time.Since(started)}
+	var recorded *postgres.Recorded
+	if errors.As(err, &recorded) {
+		log.InfoContext(ctx, "run not repeated: its outcome is recorded", "status", recorded.Status)
+		return repeated(request, recorded)
+	}
 	var held *postgres.Held
 	if errors.As(err, &held) {
 		log.InfoContext(ctx, "run skipped", "reason", reasonLockHeld, "held_since", held.Since)
@@ -145,6 +153,9 @@ func (r *run) readAll(ctx context.Context) error {
 	}
 	if err := r.replan(); err != nil {
 		return err
+	}
+	if r.claimed.Mode == ModeSince {
+		return r.readSince(ctx)
 	}
 	for _, stream := range r.claimed.Module.Streams {
 		if err := r.readStream(ctx, stream); err != nil || r.more {

@@ -14,6 +14,7 @@ import (
 type Result struct {
 	RunID     uuid.UUID
 	Module    string
+	Mode      string
 	Status    string
 	Counts    postgres.Counts
 	Watermark time.Time // of the stream modified; zero before its first window is complete
@@ -30,7 +31,7 @@ func (r *run) result(outcome postgres.Outcome) Result {
 		status = StatusFailed
 	}
 	return Result{
-		RunID: r.claimed.ID, Module: r.claimed.Module.Name, Status: status, Counts: r.counts,
+		RunID: r.claimed.ID, Module: r.claimed.Module.Name, Mode: r.claimed.Mode, Status: status, Counts: r.counts,
 		Watermark: outcome.Watermark, More: outcome.More, Reason: outcome.Reason,
 		Err: outcome.Err, Hint: outcome.Hint, Duration: time.Since(r.started),
 	}
@@ -41,10 +42,16 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	type head struct {
 		RunID  uuid.UUID `json:"run_id"`
 		Module string    `json:"module"`
+		Mode   string    `json:"mode,omitempty"` // of what is not an ordinary sync
 		Status string    `json:"status"`
 	}
-	h := head{r.RunID, r.Module, r.Status}
+	h := head{r.RunID, r.Module, r.Mode, r.Status}
+	if h.Mode == ModeSync {
+		h.Mode = ""
+	}
 	switch r.Status {
+	case StatusRunning:
+		return json.Marshal(h)
 	case StatusSkipped:
 		return json.Marshal(struct {
 			head

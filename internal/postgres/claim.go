@@ -43,6 +43,7 @@ type Run struct {
 
 	store      *Store
 	claimed    time.Time // by the process's clock, at StartedAt or a little later
+	once       bool      // the id is the caller's, who may repeat it
 	table      *table
 	unsettled  bool // the module has open quarantine entries
 	partitions bool // next month's partition is there
@@ -65,11 +66,17 @@ const claimWait = time.Second
 // mode says what the run is for. It returns *Held when another run is at work; that too
 // leaves its row in sync_runs.
 func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, mode string, staleAfter time.Duration) (*Run, error) {
-	run := &Run{ID: id, Module: module, Mode: mode, store: s}
+	return s.open(ctx, &Run{ID: id, Module: module, Mode: mode, store: s}, staleAfter)
+}
+
+func (s *Store) open(ctx context.Context, run *Run, staleAfter time.Duration) (*Run, error) {
+	module := run.Module
 	status, since, err := s.claim(ctx, run, staleAfter)
 	switch {
+	case errors.Is(err, errRecorded):
+		return nil, err
 	case sqlState(err) == codeLockNotAvailable:
-		return nil, s.recordSkipped(ctx, module, id, mode)
+		return nil, s.recordSkipped(ctx, module, run.ID, run.Mode)
 	case sqlState(err) == codeUndefinedTable, sqlState(err) == codeDivisionByZero:
 		return nil, fmt.Errorf("claim %s: %w", module.Name, s.schemaError(ctx, err))
 	case err != nil:
@@ -86,6 +93,10 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch := &pgx.Batch{}
 	batch.Queue(setLimits, claimWait.String())
 	batch.Queue(schemaCheck, SchemaVersion)
+	if run.once {
+		batch.Queue(onceLock, id)
+		batch.Queue(onceCheck, id)
+	}
 	batch.Queue(lockClaim, module, id, fmt.Sprintf("%d microseconds", staleAfter.Microseconds()))
 	batch.Queue(runsCloseOrphans, module, id)
 	batch.Queue(runOpen, module, id, run.Mode)
@@ -93,10 +104,8 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch.Queue(tableColumns, module)
 
 	err = s.send(ctx, batch, func(results pgx.BatchResults) error {
-		for range 4 {
-			if _, err := results.Exec(); err != nil {
-				return err
-			}
+		if err := prelude(results, run.once); err != nil {
+			return err
 		}
 		if err := results.QueryRow().Scan(&run.StartedAt, &status); err != nil {
 			return err
@@ -111,6 +120,24 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 		return readTable(results, run)
 	})
 	return status, since, err
+}
+
+// prelude reads what comes before the run's row.
+func prelude(results pgx.BatchResults, once bool) error {
+	steps, check := 4, -1
+	if once {
+		steps, check = 6, 3
+	}
+	for i := range steps {
+		_, err := results.Exec()
+		if i == check && sqlState(err) == codeDivisionByZero {
+			return errRecorded
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // schemaError says how the schema differs from the one this binary was built for.
