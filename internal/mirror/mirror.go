@@ -141,6 +141,7 @@ type run struct {
 	plan    *crm.Plan
 	writer  *postgres.Writer
 	counts  postgres.Counts
+	replays *Replay       // mode replay
 	slowest time.Duration // the longest that Zoho took for a page
 	more    bool
 	reason  string
@@ -154,15 +155,18 @@ func (r *run) readAll(ctx context.Context) error {
 	if err := r.replan(); err != nil {
 		return err
 	}
-	if r.claimed.Mode == ModeSince {
+	switch r.claimed.Mode {
+	case ModeSince:
 		return r.readSince(ctx)
+	case ModeReplay:
+		return r.replay(ctx)
 	}
 	for _, stream := range r.claimed.Module.Streams {
 		if err := r.readStream(ctx, stream); err != nil || r.more {
 			return err
 		}
 	}
-	return nil
+	return r.retry(ctx)
 }
 
 // readStream reads a stream's window page by page: while one is written, the next is fetched.

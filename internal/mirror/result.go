@@ -23,6 +23,7 @@ type Result struct {
 	HeldSince time.Time // skipped: when the run at work last renewed its claim
 	Err, Hint string    // failed
 	Duration  time.Duration
+	Replay    *Replay // mode replay, once it has the lock
 }
 
 func (r *run) result(outcome postgres.Outcome) Result {
@@ -34,6 +35,7 @@ func (r *run) result(outcome postgres.Outcome) Result {
 		RunID: r.claimed.ID, Module: r.claimed.Module.Name, Mode: r.claimed.Mode, Status: status, Counts: r.counts,
 		Watermark: outcome.Watermark, More: outcome.More, Reason: outcome.Reason,
 		Err: outcome.Err, Hint: outcome.Hint, Duration: time.Since(r.started),
+		Replay: r.replays,
 	}
 }
 
@@ -84,8 +86,9 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		More        bool       `json:"more"`
 		Reason      string     `json:"reason"`
 		DurationMS  int64      `json:"duration_ms"`
+		*Replay
 	}{
 		h, r.Counts.Processed, r.Counts.Inserted, r.Counts.Updated, r.Counts.Unchanged, r.Counts.Quarantined, r.Counts.Deleted, r.Counts.Restored,
-		r.Counts.Pages, watermark, r.More, r.Reason, r.Duration.Milliseconds(),
+		r.Counts.Pages, watermark, r.More, r.Reason, r.Duration.Milliseconds(), r.Replay,
 	})
 }

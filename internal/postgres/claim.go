@@ -40,12 +40,14 @@ type Run struct {
 	Checkpoints map[string]Checkpoint // by stream
 	Money       map[string]crm.Width  // numeric columns with bounds, by name
 	Metadata    map[string]Metadata   // by key
+	Retrying    bool                  // pages try what is in the quarantine: each attempt counts
 
 	store      *Store
 	claimed    time.Time // by the process's clock, at StartedAt or a little later
 	once       bool      // the id is the caller's, who may repeat it
 	table      *table
-	unsettled  bool // the module has open quarantine entries
+	open       openEntries
+	unsettled  bool // the module has open quarantine entries that a good version may settle
 	partitions bool // next month's partition is there
 }
 
@@ -111,9 +113,11 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 			return err
 		}
 		var state claimed
-		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.unsettled, &run.partitions); err != nil {
+		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata,
+			&run.open.first, &run.open.last, &run.open.checks, &run.partitions); err != nil {
 			return err
 		}
+		run.unsettled = run.open.checks != ""
 		if err := state.into(run); err != nil {
 			return err
 		}
@@ -239,9 +243,11 @@ SELECT l.claimed_at,
        (SELECT coalesce(jsonb_object_agg(m.key, jsonb_build_object('body', m.body,
                'age', extract(epoch FROM clock_timestamp() - m.fetched_at)::bigint)), '{}')
           FROM sync_metadata m WHERE m.key = 'users' OR m.key LIKE '%:' || $1),
-       EXISTS (SELECT FROM sync_quarantine q WHERE q.module = $1 AND q.settled_at IS NULL),
+       coalesce(q.first, ''), coalesce(q.last, ''), CASE WHEN q.last IS NULL THEN '' ELSE ` + checksPrint + ` END,
        to_regclass('sync_runs_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')) IS NOT NULL
-FROM sync_locks l
+FROM sync_locks l, (
+	SELECT min(plan) AS first, max(plan) AS last FROM sync_quarantine
+	WHERE module = $1 AND settled_at IS NULL AND record_id NOT LIKE 'sha256:%') q
 WHERE l.module = $1`
 
 	tableColumns = `
