@@ -95,7 +95,11 @@ ALTER TABLE sync_quarantine
     ADD COLUMN value text,
     ADD COLUMN rule text,
     ADD COLUMN attempts integer NOT NULL DEFAULT 1,
-    ADD COLUMN plan text;
+    ADD COLUMN plan text NOT NULL DEFAULT '';
+-- Finds, at each claim, whether entries were last tried with another plan. A record without
+-- an id of Zoho's cannot be tried again.
+CREATE INDEX sync_quarantine_plan_idx ON sync_quarantine (module, plan)
+    WHERE settled_at IS NULL AND record_id NOT LIKE 'sha256:%';
 
 -- What was noticed of the org's schema, once each.
 CREATE TABLE sync_drift (

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"zohomirror/internal/crm"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
@@ -69,6 +67,7 @@ const (
 	StatusOK      = "ok"
 	StatusSkipped = "skipped"
 	StatusFailed  = "failed"
+	StatusRunning = "running" // of a repeated call whose first is still at work
 )
 
 // Why a run ended.
@@ -94,9 +93,13 @@ func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 	defer cancel()
 
 	db := m.db.WithLog(log)
-	claimed, err := db.Claim(ctx, module, id, request.Mode, m.config.StaleAfter)
+	claim := db.Claim
+	if request.repeatable {
+		claim = db.ClaimOnce
+	}
+	claimed, err := claim(ctx, module, id, request.Mode, m.config.StaleAfter)
 	if err != nil {
-		return unclaimed(ctx, log, id, module, started, err)
+		return unclaimed(ctx, log, request, started, err)
 	}
 	r := &run{Mirror: m, request: request, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
 	err = r.readAll(ctx)
@@ -107,8 +110,13 @@ func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 func (m *Mirror) reserve() time.Duration { return m.config.Deadline / 10 }
 
 // unclaimed is the result of a run that did not get the lock.
-func unclaimed(ctx context.Context, log *slog.Logger, id uuid.UUID, module *crm.Module, started time.Time, err error) (Result, error) {
-	result := Result{RunID: id, Module: module.Name, Duration: time.Since(started)}
+func unclaimed(ctx context.Context, log *slog.Logger, request Request, started time.Time, err error) (Result, error) {
+	result := Result{RunID: request.RunID, Module: request.Module.Name, Mode: request.Mode, Duration: time.Since(started)}
+	var recorded *postgres.Recorded
+	if errors.As(err, &recorded) {
+		log.InfoContext(ctx, "run not repeated: its outcome is recorded", "status", recorded.Status)
+		return repeated(request, recorded)
+	}
 	var held *postgres.Held
 	if errors.As(err, &held) {
 		log.InfoContext(ctx, "run skipped", "reason", reasonLockHeld, "held_since", held.Since)
@@ -134,6 +142,7 @@ type run struct {
 	plan         *crm.Plan
 	writer       *postgres.Writer
 	counts       postgres.Counts
+	replays      *Replay       // mode replay
 	slowest      time.Duration // the longest that Zoho took for a page
 	more         bool
 	reason       string
@@ -150,6 +159,12 @@ func (r *run) readAll(ctx context.Context) error {
 	if err := r.replan(); err != nil {
 		return err
 	}
+	switch r.claimed.Mode {
+	case ModeSince:
+		return r.readSince(ctx)
+	case ModeReplay:
+		return r.replay(ctx)
+	}
 	for _, stream := range r.claimed.Module.Streams {
 		if err := r.readStream(ctx, stream); err != nil {
 			return err
@@ -162,6 +177,9 @@ func (r *run) readAll(ctx context.Context) error {
 		return nil
 	}
 	if err := r.carryDeletions(ctx); err != nil || r.more {
+		return err
+	}
+	if err := r.retry(ctx); err != nil || r.more {
 		return err
 	}
 	return r.verifyModule(ctx)

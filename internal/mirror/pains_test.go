@@ -330,6 +330,13 @@ func TestPain22OneBadRow(t *testing.T) {
 	if n := value[int](t, o, "SELECT count(*) FROM sync_quarantine WHERE settled_at IS NULL"); n != 1 {
 		t.Errorf("%d still open", n)
 	}
+
+	// Nor does it need an edit once the table is mended.
+	o.Insert("Leads", zohosim.Record{"Last_Name": "no such status", "Lead_Status": "Podcast"})
+	o.run(t, "leads")
+	execute(t, o, allowPodcast)
+	o.run(t, "leads")
+	o.equal(t, "leads")
 }
 
 // Pain 23: rows that arrive before what they refer to are refused.

@@ -357,4 +357,3 @@ func (w *wire) breakAll() {
 	}
 	w.conns = nil
 }
-

@@ -22,6 +22,8 @@ type Request struct {
 
 	AcceptMassDelete bool // a person has looked: mark however many rows are listed as deleted
 	AcceptUnlisted   bool // mode repair: mark rows too that Zoho neither shows nor lists as deleted
+
+	repeatable bool // RunID is the caller's
 }
 
 // Modes of a run.
@@ -45,13 +47,45 @@ func (r Request) completed() (Request, error) {
 	if (r.Mode == ModeSince) == r.Since.IsZero() {
 		return r, fmt.Errorf("a run of mode %s with since %s: mode since, and it alone, begins at a point in time", r.Mode, r.Since)
 	}
-	if r.RunID == uuid.Nil {
+	r.repeatable = r.RunID != uuid.Nil
+	if !r.repeatable {
 		var err error
 		if r.RunID, err = uuid.NewV7(); err != nil {
 			return r, err
 		}
 	}
 	return r, nil
+}
+
+// An OtherRun says that a caller has chosen the id of another module's run.
+type OtherRun struct{ Module string }
+
+func (e *OtherRun) Error() string { return "the run_id is that of a run of " + e.Module }
+
+// Hint says what to do.
+func (e *OtherRun) Hint() string { return "choose a new run_id for each run" }
+
+// A recordedFailure is the error of a run that ended before.
+type recordedFailure struct{ message, hint string }
+
+func (e recordedFailure) Error() string { return e.message }
+func (e recordedFailure) Hint() string  { return e.hint }
+
+// repeated is the answer to a call whose run is recorded: what it came to, or that it is at work.
+func repeated(request Request, run *postgres.Recorded) (Result, error) {
+	result := Result{
+		RunID: run.ID, Module: run.Module, Mode: run.Mode, Status: run.Status, Counts: run.Counts,
+		Watermark: run.Outcome.Watermark, More: run.Outcome.More, Reason: run.Outcome.Reason,
+		Err: run.Outcome.Err, Hint: run.Outcome.Hint, Duration: run.Duration,
+	}
+	if run.Module != request.Module.Name {
+		err := &OtherRun{Module: run.Module}
+		return Result{RunID: run.ID, Module: request.Module.Name, Mode: request.Mode, Status: StatusFailed, Err: err.Error(), Hint: err.Hint()}, err
+	}
+	if run.Status == StatusFailed {
+		return result, recordedFailure{result.Err, result.Hint}
+	}
+	return result, nil
 }
 
 // ParseRunID reads the id that a caller has chosen for a run.

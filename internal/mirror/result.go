@@ -14,6 +14,7 @@ import (
 type Result struct {
 	RunID     uuid.UUID
 	Module    string
+	Mode      string
 	Status    string
 	Counts    postgres.Counts
 	Watermark time.Time // of the stream modified; zero before its first window is complete
@@ -21,9 +22,10 @@ type Result struct {
 	Reason    string
 	HeldSince time.Time // skipped: when the run at work last renewed its claim
 	Err, Hint string    // failed
+	Replay    *Replay   // mode replay, once it has the lock
+	Duration  time.Duration
 
 	Verification *postgres.Verification // what a verification has found so far; nil: there was none
-	Duration     time.Duration
 }
 
 func (r *run) result(outcome postgres.Outcome) Result {
@@ -32,9 +34,10 @@ func (r *run) result(outcome postgres.Outcome) Result {
 		status = StatusFailed
 	}
 	return Result{
-		RunID: r.claimed.ID, Module: r.claimed.Module.Name, Status: status, Counts: r.counts,
+		RunID: r.claimed.ID, Module: r.claimed.Module.Name, Mode: r.claimed.Mode, Status: status, Counts: r.counts,
 		Watermark: outcome.Watermark, More: outcome.More, Reason: outcome.Reason,
-		Err: outcome.Err, Hint: outcome.Hint, Duration: time.Since(r.started), Verification: r.verification,
+		Err: outcome.Err, Hint: outcome.Hint, Duration: time.Since(r.started),
+		Replay: r.replays, Verification: r.verification,
 	}
 }
 
@@ -43,10 +46,16 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	type head struct {
 		RunID  uuid.UUID `json:"run_id"`
 		Module string    `json:"module"`
+		Mode   string    `json:"mode,omitempty"` // of what is not an ordinary sync
 		Status string    `json:"status"`
 	}
-	h := head{r.RunID, r.Module, r.Status}
+	h := head{r.RunID, r.Module, r.Mode, r.Status}
+	if h.Mode == ModeSync {
+		h.Mode = ""
+	}
 	switch r.Status {
+	case StatusRunning:
+		return json.Marshal(h)
 	case StatusSkipped:
 		return json.Marshal(struct {
 			head
@@ -80,9 +89,10 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		Reason       string     `json:"reason"`
 		DurationMS   int64      `json:"duration_ms"`
 		Verification any        `json:"verification,omitempty"`
+		*Replay
 	}{
 		h, r.Counts.Processed, r.Counts.Inserted, r.Counts.Updated, r.Counts.Unchanged, r.Counts.Quarantined, r.Counts.Deleted, r.Counts.Restored,
-		r.Counts.Pages, watermark, r.More, r.Reason, r.Duration.Milliseconds(), verdict(r.Verification),
+		r.Counts.Pages, watermark, r.More, r.Reason, r.Duration.Milliseconds(), verdict(r.Verification), r.Replay,
 	})
 }
 

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgtype"
-
 	"zohomirror/internal/crm"
 )
 
@@ -103,53 +101,6 @@ func (w *Writer) rowsStatements(rows []crm.Row, counts *Counts, fresh bool) []st
 // stamp marks rows that are written now.
 func (w *Writer) stamp() stamp {
 	return stamp{run: w.run.ID, at: w.run.StartedAt.Add(time.Since(w.run.claimed)).UnixMicro()}
-}
-
-const quarantinePut = `
-INSERT INTO sync_quarantine AS q (module, record_id, modified_time, reason, payload, run_id)
-SELECT $1, u.record_id, u.modified_time, u.reason, u.payload::json, $2::uuid
-FROM unnest($3, $4, $5, $6) AS u (record_id, modified_time, reason, payload)
-ON CONFLICT (module, record_id) WHERE settled_at IS NULL DO UPDATE
-SET modified_time = excluded.modified_time, reason = excluded.reason, payload = excluded.payload,
-    run_id = excluded.run_id, last_seen_at = clock_timestamp()
-WHERE (q.modified_time, q.reason, q.payload::text) IS DISTINCT FROM (excluded.modified_time, excluded.reason, excluded.payload::text)`
-
-// A good version settles an entry unless it is older than what was quarantined.
-const quarantineSettle = `
-UPDATE sync_quarantine q
-SET settled_at = clock_timestamp(), settled_by = $2::uuid
-FROM unnest($3, $4) AS u (record_id, modified_time)
-WHERE q.module = $1 AND q.record_id = u.record_id AND q.settled_at IS NULL
-  AND (q.modified_time IS NULL OR q.modified_time <= u.modified_time)`
-
-func (w *Writer) quarantine(batch crm.Batch) []statement {
-	var steps []statement
-	run := text(w.run.Module.Name, w.run.ID.String())
-	if n := len(batch.Problems); n > 0 {
-		ids, reasons, payloads, times := make([]string, n), make([]string, n), make([]string, n), make([]int64, n)
-		for i, p := range batch.Problems {
-			ids[i], reasons[i], payloads[i], times[i] = p.ID, p.Reason, p.Record, micros(p.Modified)
-		}
-		steps = append(steps, statement{
-			sql:     quarantinePut,
-			values:  append(run[:2:2], textArray(ids), timeArray(times), textArray(reasons), textArray(payloads)),
-			oids:    []uint32{pgtype.TextOID, 0, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID, pgtype.TextArrayOID, pgtype.TextArrayOID},
-			formats: []int16{0, 0, 1, 1, 1, 1},
-		})
-	}
-	if n := len(batch.Rows); n > 0 && w.run.unsettled {
-		ids, times := make([]string, n), make([]int64, n)
-		for i, row := range batch.Rows {
-			ids[i], times[i] = row.ID, micros(row.Modified)
-		}
-		steps = append(steps, statement{
-			sql:     quarantineSettle,
-			values:  append(run[:2:2], textArray(ids), timeArray(times)),
-			oids:    []uint32{pgtype.TextOID, 0, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID},
-			formats: []int16{0, 0, 1, 1},
-		})
-	}
-	return steps
 }
 
 const checkpointPut = `
