@@ -141,9 +141,7 @@ func (r *run) readAll(ctx context.Context) error {
 	if err := r.readMetadata(ctx); err != nil {
 		return err
 	}
-	if err := r.replan(); err != nil {
-		return err
-	}
+	r.replan()
 	for _, stream := range r.claimed.Module.Streams {
 		if err := r.readStream(ctx, stream); err != nil || r.more {
 			return err
