@@ -15,10 +15,7 @@ import (
 
 const (
 	metadataAge = time.Hour      // fields and users are asked for again after this
-	refusedAge  = 24 * time.Hour // a refused column is tried again after this
-
-	// maxColumns is what a COQL SELECT may name (zoho-api, "Paging, limits, cost").
-	maxColumns = 500
+	refusedAge  = 24 * time.Hour // what Zoho refused is tried again after this
 )
 
 // metadata is what the run knows of the module beyond the catalogue. A part that the token
@@ -27,6 +24,7 @@ type metadata struct {
 	fields  fieldsEntry
 	users   usersEntry
 	refused map[string]time.Time // column → when Zoho refused it
+	columns columnsEntry
 }
 
 type fieldsEntry struct {
@@ -71,7 +69,7 @@ func (r *run) readMetadata(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.readRefused()
+	return errors.Join(r.readRefused(), r.readColumns())
 }
 
 // unavailable reports whether the token may not read something, now or later.
@@ -124,31 +122,23 @@ func (r *run) refuse(ctx context.Context, column string) error {
 	r.log.WarnContext(ctx, "Zoho does not know a column: it is left out, and its stored values stay", "column", column,
 		"hint", "if an administrator deleted the field, nothing is to be done; it is tried again within a day")
 	r.meta.refused[column] = time.Now()
-	if err := r.replan(); err != nil {
-		return err
-	}
+	r.replan()
 	return r.db.SaveMetadata(ctx, r.refusedKey(), r.meta.refused)
 }
 
 // replan settles what the run reads and writes from what it knows now.
-func (r *run) replan() error {
+func (r *run) replan() {
 	meta := crm.Metadata{
 		Fields:  r.meta.fields.Fields,
 		Users:   r.meta.users.Names,
 		Refused: slices.Collect(maps.Keys(r.meta.refused)),
 		Money:   r.claimed.Money,
+
+		MaxColumns: r.meta.columns.Max,
 	}
 	if !r.meta.users.Unavailable && meta.Users == nil {
 		meta.Users = map[string]string{}
 	}
 	r.plan = r.claimed.Module.Plan(meta)
-	if n := len(r.plan.Select); n > maxColumns {
-		return errors.New(tooManyColumns(r.claimed.Module.Name, n))
-	}
 	r.writer = r.claimed.Writer(r.plan)
-	return nil
-}
-
-func tooManyColumns(module string, n int) string {
-	return fmt.Sprintf("%s has %d readable fields, and a query may name %d: nothing was read", module, n, maxColumns)
 }

@@ -156,9 +156,7 @@ func (r *run) readAll(ctx context.Context) error {
 	if err := r.readMetadata(ctx); err != nil {
 		return err
 	}
-	if err := r.replan(); err != nil {
-		return err
-	}
+	r.replan()
 	switch r.claimed.Mode {
 	case ModeSince:
 		return r.readSince(ctx)
@@ -207,7 +205,13 @@ func (r *run) readStream(ctx context.Context, stream crm.Stream) error {
 			next = reader.fetch(ctx)
 		}
 		if err := r.write(ctx, reader, page, end); err != nil {
+			late := ctx.Err() != nil && r.counts.Pages > 0
 			drain(cancel, next, proceed)
+			if late {
+				r.more, r.reason = true, reasonTimeBudget
+				r.log.WarnContext(ctx, "the database did not take a page within the run's time; the next run reads it again", "error", err)
+				return nil
+			}
 			return err
 		}
 		if !proceed {

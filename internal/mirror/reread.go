@@ -10,21 +10,27 @@ import (
 )
 
 // query reads a page of the run's columns for which no reader fetches ahead. Like a reader
-// it leaves out a column that Zoho does not know, and asks again.
+// it leaves out a column that Zoho does not know, reads in narrower slices where they are
+// too many, and asks again.
 func (r *run) query(ctx context.Context, q zoho.Query) (*zoho.Page, error) {
 	q.Module = r.claimed.Module.API
 	for {
-		q.Columns = r.plan.Select
+		q.Columns, q.Further = r.plan.Slices[0], r.plan.Slices[1:]
 		page, err := r.zoho.Query(ctx, q)
 		column, unknown := zoho.UnknownColumn(err)
 		switch {
 		case err == nil:
-			return page, nil
-		case !unknown:
+			return page, r.keepColumns(ctx)
+		case unknown:
+			if refused := r.refuse(ctx, column); refused != nil {
+				return nil, errors.Join(refused, err)
+			}
+		case zoho.LimitExceeded(err):
+			if refused := r.narrow(ctx); refused != nil {
+				return nil, errors.Join(refused, err)
+			}
+		default:
 			return nil, fmt.Errorf("read %s: %w", r.claimed.Module.Name, err)
-		}
-		if refused := r.refuse(ctx, column); refused != nil {
-			return nil, errors.Join(refused, err)
 		}
 	}
 }

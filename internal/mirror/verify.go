@@ -141,13 +141,11 @@ func (r *run) refill(ctx context.Context, list *idList, deep bool) (batch crm.Ba
 	}
 	q := zoho.Query{Filter: list.filter, After: zoho.Cursor{ID: list.last}, Limit: r.config.PageSize}
 	began := time.Now()
-	page, plan := (*zoho.Page)(nil), r.plan
+	times, page := r.claimed.Module.TimePlan(), (*zoho.Page)(nil)
 	if deep {
 		page, err = r.query(ctx, q)
-		plan = r.plan // a column may have been refused
 	} else {
-		plan = r.claimed.Module.TimePlan()
-		q.Module, q.Columns = r.claimed.Module.API, plan.Select
+		q.Module, q.Columns = r.claimed.Module.API, times.Select
 		page, err = r.zoho.Query(ctx, q)
 	}
 	if err != nil {
@@ -155,20 +153,18 @@ func (r *run) refill(ctx context.Context, list *idList, deep bool) (batch crm.Ba
 	}
 	r.slowest = max(r.slowest, time.Since(began))
 	list.more, list.asOf = page.More, page.AsOf
-	batch = plan.Map(page.Records)
-	for i := range batch.Rows {
-		list.ids, list.modified = append(list.ids, batch.Rows[i].ID), append(list.modified, batch.Rows[i].Modified)
-	}
-	for i := range batch.Problems {
-		if p := &batch.Problems[i]; !p.Modified.IsZero() {
-			list.ids, list.modified = append(list.ids, p.ID), append(list.modified, p.Modified)
-		}
+	places := times.Map(page.Places)
+	for i := range places.Rows {
+		list.ids, list.modified = append(list.ids, places.Rows[i].ID), append(list.modified, places.Rows[i].Modified)
 	}
 	list.sort()
 	if n := len(list.ids); n > 0 {
 		list.last = list.ids[n-1]
 	} else if list.more {
 		return batch, fmt.Errorf("sweep %s: a page without any id has more behind it: there is no place to go on from", r.claimed.Module.Name)
+	}
+	if deep {
+		batch = r.plan.Map(page.Records)
 	}
 	return batch, nil
 }

@@ -18,6 +18,8 @@ const (
 	maxReach   = 100_000
 	maxOrderBy = 10
 	maxValues  = 100 // of in
+
+	maxFormulas = 5 // of a SELECT
 )
 
 // selectQuery is the COQL text of a body, or nothing.
@@ -94,7 +96,7 @@ func (z *Zoho) check(s *statement) (*module, error) {
 	case s.limit > maxLimit, s.offset+s.limit > maxReach, s.count > maxCriteria, len(s.order) > maxOrderBy, len(s.columns) > z.config.MaxColumns:
 		return nil, refused("LIMIT_EXCEEDED", "the query exceeds a limit", nil)
 	}
-	seen := map[string]bool{}
+	seen, formulas := map[string]bool{}, 0
 	for i, c := range s.columns {
 		f := m.field(c.name)
 		s.columns[i].field = f
@@ -105,6 +107,12 @@ func (z *Zoho) check(s *statement) (*module, error) {
 			return nil, refused("DUPLICATE_DATA", "duplicate column", map[string]any{"column_name": c.name})
 		}
 		seen[c.name] = true
+		if f.Type == "formula" {
+			formulas++
+		}
+	}
+	if formulas > maxFormulas {
+		return nil, refused("LIMIT_EXCEEDED", "the query exceeds a limit", nil)
 	}
 	for _, o := range s.order {
 		if m.field(o.name) == nil {
