@@ -89,18 +89,10 @@ type quarantineReplayCmd struct {
 }
 
 func (c quarantineReplayCmd) Run(ctx context.Context) error {
-	settings, err := config.Load(ctx, envconfig.OsLookuper())
-	if err != nil {
-		return err
-	}
-	settings.Zoho.UserAgent = userAgent()
-	m, err := mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, settings.Logger(os.Stderr))
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	defer context.AfterFunc(ctx, m.Stop)() // Ctrl-C ends the run at its next records
+	return withMirror(ctx, func(m *mirror.Mirror) error { return c.replayAll(ctx, m) })
+}
 
+func (c quarantineReplayCmd) replayAll(ctx context.Context, m *mirror.Mirror) error {
 	entries, err := m.Quarantine(ctx, c.Module, c.ID)
 	if err != nil {
 		return err

@@ -44,6 +44,20 @@ func (c syncCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return withMirror(ctx, func(m *mirror.Mirror) error {
+		result, err := m.Run(context.WithoutCancel(ctx), request)
+		encoder := json.NewEncoder(os.Stdout)
+		encoder.SetIndent("", "  ")
+		if printed := encoder.Encode(result); printed != nil && err == nil {
+			err = printed
+		}
+		return err
+	})
+}
+
+// withMirror opens what the settings name for as long as do takes. Ctrl-C ends runs at
+// their next page.
+func withMirror(ctx context.Context, do func(*mirror.Mirror) error) error {
 	settings, err := config.Load(ctx, envconfig.OsLookuper())
 	if err != nil {
 		return err
@@ -54,13 +68,6 @@ func (c syncCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer m.Close()
-	defer context.AfterFunc(ctx, m.Stop)() // Ctrl-C ends the run at its next page
-
-	result, err := m.Run(context.WithoutCancel(ctx), request)
-	encoder := json.NewEncoder(os.Stdout)
-	encoder.SetIndent("", "  ")
-	if printed := encoder.Encode(result); printed != nil && err == nil {
-		err = printed
-	}
-	return err
+	defer context.AfterFunc(ctx, m.Stop)()
+	return do(m)
 }

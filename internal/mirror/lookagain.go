@@ -169,7 +169,7 @@ func (j *judgement) hidden(ctx context.Context, suspects []postgres.Suspect) err
 			j.confirm(s, postgres.FoundWronglyLive)
 		case j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):
 			// It may be listed a little later: the next run looks again.
-			j.reason = reasonSettling
+			j.reason = ReasonSettling
 		default:
 			j.confirm(s, postgres.FoundUnlisted)
 		}

@@ -35,6 +35,12 @@ const (
 	ModeRepair = postgres.ModeRepair
 )
 
+// Validate reports what no run could do.
+func (r Request) Validate() error {
+	_, err := r.completed()
+	return err
+}
+
 // completed fills in what follows from the rest.
 func (r Request) completed() (Request, error) {
 	if r.Mode == "" {
@@ -96,6 +102,15 @@ func ParseRunID(text string) (uuid.UUID, error) {
 		return uuid.Nil, fmt.Errorf("run_id %.40q is not a UUID: write it as 0192d5a1-7c3e-7b6f-8a41-5c2f9be31d07", text)
 	}
 	return id, nil
+}
+
+// ParseMode reads what a caller over HTTP may ask for.
+func ParseMode(text string) (string, error) {
+	switch text {
+	case ModeSync, ModeVerify, ModeRepair:
+		return text, nil
+	}
+	return "", fmt.Errorf("there is no mode %.40q; there are %s, %s and %s", text, ModeSync, ModeVerify, ModeRepair)
 }
 
 // ParseSince reads the point in time from which a module is to be read again.

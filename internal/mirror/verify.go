@@ -16,8 +16,8 @@ import (
 // takes a second look at every suspect, since the CRM goes on being edited. It may go on
 // over several runs, each of which first does what every run does.
 
-// reasonSettling: what Zoho has just stopped showing may be listed as deleted a little later.
-const reasonSettling = "settling"
+// ReasonSettling: what Zoho has just stopped showing may be listed as deleted a little later.
+const ReasonSettling = "settling"
 
 // verifyModule begins the verification that was asked for, or goes on with the one that is
 // under way.

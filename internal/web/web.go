@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -143,6 +144,13 @@ func requestOf(r *http.Request) (request mirror.Request, err error) {
 	for name, read := range map[string]func(string) error{
 		"run_id": func(text string) (err error) { request.RunID, err = mirror.ParseRunID(text); return err },
 		"since":  func(text string) (err error) { request.Since, err = mirror.ParseSince(text, time.Now()); return err },
+		"mode":   func(text string) (err error) { request.Mode, err = mirror.ParseMode(text); return err },
+		"deep": func(text string) (err error) {
+			if request.Deep, err = strconv.ParseBool(text); err != nil {
+				err = fmt.Errorf("deep is %.40q: write true or false", text)
+			}
+			return err
+		},
 	} {
 		switch given := query[name]; len(given) {
 		case 0:
@@ -154,7 +162,7 @@ func requestOf(r *http.Request) (request mirror.Request, err error) {
 			return request, fmt.Errorf("the parameter %s is given %d times", name, len(given))
 		}
 	}
-	return request, nil
+	return request, request.Validate()
 }
 
 func moduleOf(query url.Values) (*crm.Module, error) {

@@ -382,3 +382,23 @@ func TestRunAgain(t *testing.T) {
 		t.Errorf("%d %v", status, got)
 	}
 }
+
+func TestVerifyOverHTTP(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, pgtest.Database(t), secret)
+	s.zoho.Insert("Leads", zohosim.Record{"Last_Name": "Boyle"})
+	status, got := call(t, http.MethodGet, s.url+"/api/sync?module=leads&mode=verify&deep=true", "Bearer "+secret)
+	verification, _ := got["verification"].(map[string]any)
+	if status != http.StatusOK || got["mode"] != "verify" || verification["verdict"] != "equal" || verification["checked"] != 1.0 || verification["deep"] != true {
+		t.Errorf("%d %v", status, got)
+	}
+	for query, says := range map[string]string{
+		"mode=replay": `there is no mode "replay"`, "mode=": `there is no mode ""`, "deep=perhaps": "write true or false", "mode=verify&mode=repair": "given 2 times",
+		"mode=verify&since=2026-01-01T00:00:00Z": "mode since",
+	} {
+		status, got := call(t, http.MethodGet, s.url+"/api/sync?module=leads&"+query, "Bearer "+secret)
+		if text, _ := got["error"].(string); status != http.StatusBadRequest || !strings.Contains(text, says) {
+			t.Errorf("%s: %d %v", query, status, got)
+		}
+	}
+}
