@@ -73,7 +73,11 @@ func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, mod
 	case sqlState(err) == codeUndefinedTable, sqlState(err) == codeDivisionByZero:
 		return nil, fmt.Errorf("claim %s: %w", module.Name, s.schemaError(ctx, err))
 	case err != nil:
-		return nil, fmt.Errorf("claim %s: %w", module.Name, err)
+		err = fmt.Errorf("claim %s: %w", module.Name, err)
+		if lost(err) {
+			s.giveBack(ctx, module, id, err)
+		}
+		return nil, err
 	case status == "skipped":
 		return nil, &Held{Since: since}
 	}
