@@ -40,7 +40,11 @@ func TestZohoFailsAtEveryCall(t *testing.T) {
 				}
 				before := w.ready(t)
 				w.wire.strike(n, always, kind.blow)
-				out := w.sync(t, noTime)
+				var settings []string
+				if kind.patient {
+					settings = append(settings, noTime)
+				}
+				out := w.sync(t, settings...)
 				w.wire.calm()
 				if out.Status != "ok" || !out.More || !kind.patient {
 					w.failed(t, out)
@@ -140,41 +144,46 @@ func TestStoppedAtEveryCall(t *testing.T) {
 	}
 }
 
-// The way to the database breaks at any request: before it arrives, and when it is answered,
-// so that nobody knows whether the transaction is there.
+// The way to the database breaks at any request: before it arrives or in its middle, and when
+// it is answered, so that nobody knows whether the transaction is there.
 func TestDatabaseLostAtEveryRequest(t *testing.T) {
 	t.Parallel()
+	breaks := func(as verdict) func(*testing.T, *world) func() verdict {
+		return func(*testing.T, *world) func() verdict { return func() verdict { return as } }
+	}
 	for _, kind := range []struct {
-		name string
-		do   func(t *testing.T, w *world) func() bool
-		slow bool
+		name  string
+		after bool
+		do    func(*testing.T, *world) func() verdict
+		slow  bool
 	}{
-		{"the connection breaks", func(*testing.T, *world) func() bool { return func() bool { return true } }, false},
-		{"all backends are killed", func(t *testing.T, w *world) func() bool {
-			return func() bool {
-				w.exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'zohomirror'")
-				return false
-			}
-		}, true},
+		{"the connection breaks before", false, breaks(lost), true},
+		{"the connection breaks within", false, breaks(halved), false},
+		{"the connection breaks after", true, breaks(lost), false},
+		{"the backends are killed before", false, killBackends, true},
+		{"the backends are killed after", true, killBackends, true},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			for name, after := range map[string]bool{"before": false, "after": true} {
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					w := newWorld(t)
-					w.begin(t)
-					w.eachRequest(t, after, kind.slow, func(at moment) int {
-						w.link.strike(at, kind.do(t, w))
-						out := w.sync(t)
-						if out.Status != "ok" {
-							w.failed(t, out)
-						}
-						return lockFree
-					})
-				})
-			}
+			w := newWorld(t)
+			w.begin(t)
+			w.eachRequest(t, kind.after, kind.slow, func(at moment) int {
+				w.link.strike(at, kind.do(t, w))
+				if out := w.sync(t); out.Status != "ok" {
+					w.failed(t, out)
+				}
+				return lockFree
+			})
 		})
+	}
+}
+
+// killBackends ends all the binary's connections from within the database, as an
+// administrator would.
+func killBackends(t *testing.T, w *world) func() verdict {
+	return func() verdict {
+		w.exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'zohomirror'")
+		return arrives
 	}
 }
 
@@ -188,9 +197,9 @@ func TestKilledAtEveryRequest(t *testing.T) {
 			w.begin(t)
 			w.eachRequest(t, after, false, func(at moment) int {
 				w.victim(t, func(signal func(syscall.Signal)) {
-					w.link.strike(at, func() bool {
+					w.link.strike(at, func() verdict {
 						signal(syscall.SIGKILL)
-						return true
+						return lost
 					})
 				})
 				return lockHeld

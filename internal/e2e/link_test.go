@@ -22,11 +22,20 @@ type link struct {
 	requests int
 	answers  int
 	at       moment
-	do       func() (lost bool)
+	do       func() verdict
 	struck   int
 	down     bool
 	open     map[net.Conn]bool
 }
+
+// A verdict is what becomes of a request or an answer.
+type verdict int
+
+const (
+	arrives verdict = iota
+	lost            // with its connection
+	halved          // all but the message that ends it arrives; then the connection breaks
+)
 
 // A moment lies before the n-th request arrives, or after the n-th was answered, of which
 // the binary learns nothing.
@@ -61,8 +70,8 @@ func newLink(t *testing.T, database string) *link {
 	return l
 }
 
-// strike does something at a moment, counted from now; the connection is lost where it says so.
-func (l *link) strike(at moment, do func() (lost bool)) {
+// strike does something at a moment, counted from now.
+func (l *link) strike(at moment, do func() verdict) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.requests, l.answers, l.struck, l.at, l.do = 0, 0, 0, at, do
@@ -104,7 +113,7 @@ func (l *link) relay(client net.Conn) {
 		from := bufio.NewReader(server)
 		for {
 			frame, err := readFrame(from, true)
-			if err != nil || frame[0] == 'Z' && l.passes(true) {
+			if err != nil || frame[0] == 'Z' && l.judge(true) != arrives {
 				return
 			}
 			if _, err := client.Write(frame); err != nil {
@@ -112,15 +121,37 @@ func (l *link) relay(client net.Conn) {
 			}
 		}
 	}()
-	from := bufio.NewReader(client)
+	l.requestsOf(bufio.NewReader(client), server)
+}
+
+// requestsOf passes requests on, each as a whole: the binary sends what ends one in a single
+// write.
+func (l *link) requestsOf(client *bufio.Reader, server net.Conn) {
+	var request []byte
 	for typed := false; ; typed = true {
-		frame, err := readFrame(from, typed)
-		if err != nil || waits(frame, typed) && l.passes(false) {
+		frame, err := readFrame(client, typed)
+		if err != nil {
 			return
 		}
-		if _, err := server.Write(frame); err != nil {
+		if !typed && binary.BigEndian.Uint32(frame[4:]) == cancelRequest {
+			_, _ = server.Write(frame) // all that this connection is for
+			continue
+		}
+		if typed && !waits(frame[0]) {
+			request = append(request, frame...)
+			continue
+		}
+		verdict := l.judge(false)
+		if verdict == arrives {
+			request = append(request, frame...)
+		}
+		if verdict != lost {
+			_, err = server.Write(request)
+		}
+		if err != nil || verdict != arrives {
 			return
 		}
+		request = request[:0]
 	}
 }
 
@@ -137,21 +168,16 @@ func (l *link) leave(client net.Conn) {
 	delete(l.open, client)
 }
 
-// waits reports whether the binary expects an answer to what ends with this frame.
-func waits(frame []byte, typed bool) bool {
-	const cancelRequest = 80877102
-	if !typed {
-		return binary.BigEndian.Uint32(frame[4:]) != cancelRequest
-	}
-	switch frame[0] {
-	case 'p', 'Q', 'S', 'H':
-		return true
-	}
-	return false
+// cancelRequest begins a connection that asks the server to end another one's statement.
+const cancelRequest = 80877102
+
+// waits reports whether the binary expects an answer to what ends with this message.
+func waits(message byte) bool {
+	return message == 'p' || message == 'Q' || message == 'S' || message == 'H'
 }
 
-// passes counts a request or an answer, and reports whether it is lost.
-func (l *link) passes(answer bool) (lost bool) {
+// judge counts a request or an answer, and says what becomes of it.
+func (l *link) judge(answer bool) verdict {
 	l.mu.Lock()
 	count := &l.requests
 	if answer {
@@ -161,7 +187,7 @@ func (l *link) passes(answer bool) (lost bool) {
 	do := l.do
 	if l.at != (moment{*count, answer}) || do == nil {
 		l.mu.Unlock()
-		return false
+		return arrives
 	}
 	l.struck++
 	l.mu.Unlock()

@@ -20,7 +20,14 @@ type start struct {
 // ready does a round of work for the next run to read.
 func (w *world) ready(t *testing.T) start {
 	t.Helper()
-	w.work(t)
+	w.work()
+	w.forget(t)
+	return w.look(t)
+}
+
+// look notes how things stand.
+func (w *world) look(t *testing.T) start {
+	t.Helper()
 	return start{
 		watermark: value[time.Time](t, w, "SELECT watermark FROM sync_watermarks WHERE module = 'leads' AND stream = 'modified'"),
 		runs:      value[int](t, w, "SELECT count(*)::int FROM sync_runs"),
