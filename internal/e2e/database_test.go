@@ -100,11 +100,8 @@ func TestDatabaseOutOfConnections(t *testing.T) {
 	alter("ALTER DATABASE " + u.Path[1:] + " OWNER TO " + role)
 	w := migrated(t, u.String())
 	w.begin(t)
-	w.exec(t, "SELECT 1") // the test's own connection is there before
 
-	before := w.ready(t)
-	ours := len(w.db.Config().ConnString()) // keeps the pool in use below
-	_ = ours
+	before := w.ready(t) // the test has its own connection by now
 	alter("ALTER ROLE " + role + " CONNECTION LIMIT 0")
 	out := w.tick(t)
 	if w.failed(t, out); !strings.Contains(out.Hint, "no connection left") {
@@ -114,19 +111,21 @@ func TestDatabaseOutOfConnections(t *testing.T) {
 	w.goesOn(t, before, lockFree, 0)
 }
 
-// A table that another session keeps locked for longer than a run will wait.
-func TestTableIsLocked(t *testing.T) {
-	t.Parallel()
+// Rows, or the whole table, that another session keeps locked for longer than a run will wait. One after another and beside no other test: a second must do to close a run whose
+// time is over.
+func TestLockedByAnother(t *testing.T) {
+	const rows, table = "UPDATE leads SET company = company", "LOCK TABLE leads IN ACCESS EXCLUSIVE MODE"
 	for _, c := range []struct {
 		name     string
+		sql      string
 		settings []string
 		slow     bool
 	}{
-		{"longer than the run has", []string{"SYNC_DEADLINE=2s"}, false},
-		{"longer than a statement may take", nil, true},
+		{"rows, longer than the run has", rows, []string{"SYNC_DEADLINE=2s"}, false},
+		{"the table, longer than the run has", table, []string{"SYNC_DEADLINE=2s"}, false},
+		{"rows, longer than a statement may take", rows, nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			if c.slow {
 				onlySlow(t)
 			}
@@ -137,7 +136,7 @@ func TestTableIsLocked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := tx.Exec(t.Context(), "LOCK TABLE leads IN ACCESS EXCLUSIVE MODE"); err != nil {
+			if _, err := tx.Exec(t.Context(), c.sql); err != nil {
 				t.Fatal(err)
 			}
 			out := w.sync(t, c.settings...)
