@@ -112,8 +112,8 @@ func TestCreditsUsedUp(t *testing.T) {
 	w := newWorld(t)
 	w.begin(t)
 	before := w.ready(t)
+	w.wire.strike(5, always, answers(http.StatusTooManyRequests, plain, tooMany, "Retry-After", "3600"))
 	for range 3 {
-		w.wire.strike(4, always, answers(http.StatusTooManyRequests, plain, tooMany, "Retry-After", "3600"))
 		w.failed(t, w.tick(t))
 	}
 	w.wire.calm()
