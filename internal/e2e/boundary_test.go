@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -49,7 +50,11 @@ func TestZohoFailsAtEveryCall(t *testing.T) {
 				if out.Status != "ok" || !out.More || !kind.patient {
 					w.failed(t, out)
 				}
-				w.goesOn(t, before, lockFree, 1)
+				lock := lockFree
+				if kind.patient && strings.Contains(out.Error, "close the run") {
+					lock = lockHeld // a machine too busy for the one second that was left
+				}
+				w.goesOn(t, before, lock, 1)
 				if t.Failed() {
 					t.Fatalf("call %d: %s", n, out)
 				}
