@@ -44,6 +44,11 @@ func (r *run) readMetadata(ctx context.Context) error {
 	err := cached(ctx, r, "fields:"+module.Name, &r.meta.fields, func() (fieldsEntry, error) {
 		fields, err := r.zoho.Fields(ctx, module.API)
 		if unavailable(err) || err == nil && len(fields) == 0 {
+			if known := r.meta.fields; len(known.Fields) > 0 { // the scope was taken away: rows go on as they were
+				r.log.WarnContext(ctx, "the fields metadata cannot be read any more: the last known serves", "error", err,
+					"hint", "give the token the scope ZohoCRM.settings.fields.READ")
+				return known, nil
+			}
 			r.log.WarnContext(ctx, "the fields metadata cannot be read: custom_fields are left as they are", "error", err,
 				"hint", "give the token the scope ZohoCRM.settings.fields.READ")
 			return fieldsEntry{Unavailable: true}, nil
@@ -56,6 +61,11 @@ func (r *run) readMetadata(ctx context.Context) error {
 	err = cached(ctx, r, "users", &r.meta.users, func() (usersEntry, error) {
 		users, err := r.zoho.Users(ctx)
 		if unavailable(err) {
+			if known := r.meta.users; len(known.Names) > 0 {
+				r.log.WarnContext(ctx, "the users cannot be read any more: the last known names serve", "error", err,
+					"hint", "give the token the scope ZohoCRM.users.READ")
+				return known, nil
+			}
 			r.log.WarnContext(ctx, "the users cannot be read: their names are left as they are", "error", err,
 				"hint", "give the token the scope ZohoCRM.users.READ")
 			return usersEntry{Unavailable: true}, nil

@@ -88,7 +88,11 @@ func (s *Store) open(ctx context.Context, run *Run, staleAfter time.Duration) (*
 	case sqlState(err) == codeUndefinedTable, sqlState(err) == codeDivisionByZero:
 		return nil, fmt.Errorf("claim %s: %w", module.Name, s.schemaError(ctx, err))
 	case err != nil:
-		return nil, fmt.Errorf("claim %s: %w", module.Name, err)
+		err = fmt.Errorf("claim %s: %w", module.Name, err)
+		if lost(err) {
+			s.giveBack(ctx, module, id, err)
+		}
+		return nil, err
 	case status == "skipped":
 		return nil, &Held{Since: since}
 	}

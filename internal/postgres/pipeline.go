@@ -42,9 +42,7 @@ func (p pipeline) run(ctx context.Context, steps []statement) (done int, err err
 			err = context.Cause(ctx)
 		}
 		if cut || err != nil && sqlState(err) == "" {
-			// What is in flight cannot be known: the connection is of no more use.
-			_ = p.conn.Conn().Close()
-			_ = p.conn.Close(context.Background())
+			p.abandon(context.WithoutCancel(ctx))
 		}
 	}()
 	bound, err := p.encode(steps)
@@ -57,6 +55,18 @@ func (p pipeline) run(ctx context.Context, steps []statement) (done int, err err
 		}
 	}
 	return p.execute(steps)
+}
+
+// abandon gives up a connection of which it cannot be known what is in flight. The server
+// would not notice while it waits, for another session's lock say, and would keep the module's
+// lock row all the while: it is told to stop.
+func (p pipeline) abandon(ctx context.Context) {
+	const patience = time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_ = p.conn.CancelRequest(ctx) // a server that is gone has nothing to stop
+	_ = p.conn.Conn().Close()
+	_ = p.conn.Close(ctx)
 }
 
 // atOnce is a size that a socket takes whole: no second step is needed for so little.
