@@ -164,6 +164,28 @@ func IsScope(err error) bool { return hasCode(err, codeScope) }
 // NoPermission reports whether the user who consented may not make the call.
 func NoPermission(err error) bool { return hasCode(err, codeNoPermission) }
 
+// What a lasting refusal of a module is about.
+const (
+	RefusalUnknown    = "unknown"    // the org has no such module, or not by API
+	RefusalPermission = "permission" // the user may not view it
+	RefusalFeature    = "feature"    // the org's edition or settings do not offer it
+)
+
+var refusals = map[string]string{
+	"INVALID_MODULE": RefusalUnknown, codeNoPermission: RefusalPermission, "AUTHORIZATION_FAILED": RefusalPermission,
+	"NOT_SUPPORTED": RefusalFeature, "FEATURE_NOT_ENABLED": RefusalFeature,
+}
+
+// Refusal reports whether Zoho refuses a module for good, and what that is about.
+func Refusal(err error) (about string, refused bool) {
+	var failure *Error
+	if !errors.As(err, &failure) {
+		return "", false
+	}
+	about, refused = refusals[failure.Code]
+	return about, refused
+}
+
 func hasCode(err error, code string) bool {
 	var failure *Error
 	return errors.As(err, &failure) && failure.Code == code
