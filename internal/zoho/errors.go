@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ErrPageTooLarge says that an answer is larger than a client should hold: ask for less.
@@ -200,7 +202,11 @@ type errorBody struct {
 }
 
 func (b errorBody) asError() *Error {
-	return &Error{Code: b.Code, Message: b.Message, Details: string(b.Details)}
+	details := jsontext.Value(b.Details)
+	if len(details) > 0 {
+		_ = details.Format(lenient...) // strings in their plainest form, in which a secret is found
+	}
+	return &Error{Code: b.Code, Message: b.Message, Details: string(details)}
 }
 
 // readError reads an answer that is no success: Zoho's form, or a page of HTML from the edge.
@@ -214,7 +220,9 @@ func readError(body io.Reader, token string) *Error {
 	text = []byte(conceal(string(text), token))
 	var parsed errorBody
 	if json.Unmarshal(text, &parsed) == nil && parsed.Code != "" {
-		return parsed.asError()
+		failure := parsed.asError()
+		failure.hide(token) // it may have been written with escapes
+		return failure
 	}
 	return &Error{Message: "an answer that is not Zoho's: " + excerpt(text)}
 }
