@@ -217,7 +217,7 @@ func readError(body io.Reader, token string) *Error {
 	if err != nil {
 		return &Error{Message: "the answer broke off", cause: err}
 	}
-	text = []byte(conceal(string(text), token))
+	text = []byte(conceal(strings.ToValidUTF8(string(text), ""), token)) // a stray byte must not hide a token from its search
 	var parsed errorBody
 	if json.Unmarshal(text, &parsed) == nil && parsed.Code != "" {
 		failure := parsed.asError()
