@@ -53,6 +53,9 @@ func (r *run) readMetadata(ctx context.Context) error {
 				"hint", "give the token the scope ZohoCRM.settings.fields.READ")
 			return fieldsEntry{Unavailable: true}, nil
 		}
+		if err == nil {
+			err = lacks(module, fields)
+		}
 		return fieldsEntry{Fields: fields}, err
 	})
 	if err != nil {
@@ -126,7 +129,10 @@ func (r *run) readRefused() error {
 // refuse leaves a column out that Zoho does not know, for this run and, for a day, for all.
 func (r *run) refuse(ctx context.Context, column string) error {
 	module := r.claimed.Module
-	if module.Essential(column) || !slices.Contains(r.plan.Select, column) {
+	if module.Essential(column) {
+		return &lackError{module.Name, column}
+	}
+	if !slices.Contains(r.plan.Select, column) {
 		return fmt.Errorf("%s cannot be read without the column %s", module.Name, column)
 	}
 	r.log.WarnContext(ctx, "Zoho does not know a column: it is left out, and its stored values stay", "column", column,
