@@ -82,7 +82,7 @@ func (o *org) refuses(t *testing.T, says, hint string) {
 	before := value[string](t, o, state)
 	o.ResetCalls()
 	module, _ := crm.Find("leads")
-	result, err := o.mirror.Run(t.Context(), module)
+	result, err := o.mirror.Run(t.Context(), mirror.Request{Module: module})
 	if err == nil || result.Status != mirror.StatusFailed || !strings.HasPrefix(result.Err, "unavailable: ") || !strings.Contains(result.Err, says) ||
 		!strings.HasPrefix(result.Hint, hint) || !strings.HasSuffix(result.Hint, "remove the scheduler's calls for leads") {
 		t.Errorf("%v, %+v", err, result)

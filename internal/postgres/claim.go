@@ -90,7 +90,7 @@ func (s *Store) open(ctx context.Context, run *Run, staleAfter time.Duration) (*
 	case err != nil:
 		err = fmt.Errorf("claim %s: %w", module.Name, err)
 		if lost(err) {
-			s.giveBack(ctx, module, id, err)
+			s.giveBack(ctx, module, run.ID, err)
 		}
 		return nil, err
 	case status == "skipped":
