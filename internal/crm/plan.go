@@ -15,6 +15,7 @@ type Metadata struct {
 	Fields  []zoho.Field      // of the module, all layouts
 	Users   map[string]string // user id → full name
 	Refused []string          // API names that Zoho refused as columns
+	Gone    []string          // API names that could be read once
 	Money   map[string]Width  // column → what the database can hold; absent: numeric(14,2)
 }
 
@@ -87,6 +88,11 @@ func (m *Module) Plan(meta Metadata) *Plan {
 		default:
 			p.Select = append(p.Select, f.APIName)
 			p.members[f.APIName] = member{kind: JSON, custom: true}
+		}
+	}
+	for _, api := range meta.Gone {
+		if _, read := p.members[api]; !read && !mapped[api] && !slices.Contains(p.KeptKeys, api) {
+			p.KeptKeys = append(p.KeptKeys, api)
 		}
 	}
 	return p

@@ -130,6 +130,7 @@ type run struct {
 	meta    metadata
 	plan    *crm.Plan
 	writer  *postgres.Writer
+	noticed map[crm.Drift]bool // in this run
 	counts  postgres.Counts
 	slowest time.Duration // the longest that Zoho took for a page
 	more    bool
@@ -141,6 +142,9 @@ func (r *run) readAll(ctx context.Context) error {
 	if err := r.readMetadata(ctx); err != nil {
 		return err
 	}
+	if err := r.noticeCatalogue(ctx); err != nil {
+		return err
+	}
 	if err := r.replan(); err != nil {
 		return err
 	}
@@ -149,7 +153,7 @@ func (r *run) readAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return r.fill(ctx)
 }
 
 // readStream reads a stream's window page by page: while one is written, the next is fetched.
@@ -187,12 +191,16 @@ func (r *run) readStream(ctx context.Context, stream crm.Stream) error {
 // write maps a page and commits it with the checkpoint that it brings.
 func (r *run) write(ctx context.Context, reader *reader, page *zoho.Page, end pageEnd) error {
 	checkpoints := reader.checkpoints(r.claimed.Checkpoints, end)
-	counts, err := r.writer.Page(ctx, r.plan.Map(page.Records), checkpoints...)
+	batch := r.plan.Map(page.Records)
+	counts, err := r.writer.Page(ctx, batch, checkpoints...)
 	if err != nil {
 		return err
 	}
 	for _, c := range checkpoints {
 		r.claimed.Checkpoints[c.Stream] = c
+	}
+	if err := r.noticeRefusedRows(ctx, batch, counts); err != nil {
+		return err
 	}
 	r.counts = r.counts.Plus(counts)
 	r.log.DebugContext(ctx, "page written", "stream", reader.stream.Name, "rows", counts.Processed,
