@@ -133,23 +133,41 @@ func (m *Module) Unsuited(fields []zoho.Field, money map[string]Width) []Drift {
 		}
 		if !f.Kind.suits(is) {
 			unsuited = append(unsuited, Drift{Field: f.API, Kind: TypeChanged, Was: f.columns()[0].SQLType(), IsNow: TypeOf(is)})
-		} else if w := f.width(money); w.Precision > 0 && is.DecimalPlace > w.Scale {
-			unsuited = append(unsuited, Drift{Field: f.API, Kind: TypeChanged,
-				Was: fmt.Sprintf("numeric(%d,%d)", w.Precision, w.Scale), IsNow: fmt.Sprintf("%s with %d decimals", TypeOf(is), is.DecimalPlace)})
 		}
+	}
+	for _, gap := range m.MoneyGaps(fields, money) {
+		unsuited = append(unsuited, Drift{Field: gap.Field, Kind: TypeChanged, Was: "numeric" + gap.Is.String(),
+			IsNow: fmt.Sprintf("%s with %d decimals", TypeOf(current[gap.Field]), gap.Required.Scale)})
 	}
 	return unsuited
 }
 
-// width is what a money column can hold; zero without bounds.
-func (f Field) width(money map[string]Width) Width {
-	if f.Kind != Money {
-		return Width{}
+// MoneyGap is a money column that holds fewer decimals than its field has.
+type MoneyGap struct {
+	Field    string `json:"field"`
+	Column   string `json:"column"`
+	Is       Width  `json:"is"`
+	Required Width  `json:"required"` // as many digits before the point as now
+}
+
+func (w Width) String() string { return fmt.Sprintf("(%d,%d)", w.Precision, w.Scale) }
+
+// MoneyGaps tells which money columns are to be widened.
+func (m *Module) MoneyGaps(fields []zoho.Field, money map[string]Width) []MoneyGap {
+	current := byName(fields)
+	var gaps []MoneyGap
+	for _, f := range m.Fields {
+		is, column := current[f.API], f.columns()[0].Name
+		w, known := money[column]
+		if !known {
+			w = defaultWidth
+		}
+		if f.Kind == Money && w.Precision > 0 && is.DecimalPlace > w.Scale {
+			gaps = append(gaps, MoneyGap{Field: f.API, Column: column, Is: w,
+				Required: Width{Precision: w.Precision + is.DecimalPlace - w.Scale, Scale: is.DecimalPlace}})
+		}
 	}
-	if w, known := money[f.columns()[0].Name]; known {
-		return w
-	}
-	return defaultWidth
+	return gaps
 }
 
 // Picklists maps the columns of the module's picklists to their fields' API names.

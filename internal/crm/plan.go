@@ -20,7 +20,10 @@ type Metadata struct {
 }
 
 // Width is the precision and scale of a numeric column; the zero Width has no bounds.
-type Width struct{ Precision, Scale int }
+type Width struct {
+	Precision int `json:"precision"`
+	Scale     int `json:"scale"`
+}
 
 var defaultWidth = Width{Precision: 14, Scale: 2}
 
