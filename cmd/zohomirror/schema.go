@@ -33,6 +33,9 @@ type schemaCmd struct {
 // orgFolder is where the org's own migrations stand.
 const orgFolder = "migrations/org"
 
+// promotedFile is the part of the catalogue that a promotion writes.
+const promotedFile = "internal/crm/promoted.go"
+
 // selected is the named module, or all where there is no name.
 func selected(name string) ([]*crm.Module, error) {
 	names := crm.Modules()
@@ -281,7 +284,7 @@ func (c schemaPromoteCmd) Run(ctx context.Context) error {
 
 // read finds the file of the source tree that holds the promoted fields.
 func (c schemaPromoteCmd) read() (catalogue string, promoted crm.Promoted, err error) {
-	catalogue = filepath.Join(c.Source, "internal", "crm", "promoted.go")
+	catalogue = filepath.Join(c.Source, promotedFile)
 	source, err := os.ReadFile(catalogue)
 	if mod, absent := os.ReadFile(filepath.Join(c.Source, "go.mod")); absent != nil || err != nil || !strings.HasPrefix(string(mod), "module zohomirror\n") {
 		return "", nil, fmt.Errorf("a promotion changes the source code, and %s is not the source tree of zohomirror: run this in a checkout, or name one with --source", c.Source)

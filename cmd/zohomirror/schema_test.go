@@ -201,10 +201,10 @@ func TestPain14Promote(t *testing.T) {
 	columns := "SELECT to_jsonb(l)::text FROM (SELECT " + strings.Join(list(t, conn, `SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = 'leads_live'::regclass
 		AND attnum > (SELECT attnum FROM pg_attribute WHERE attrelid = 'leads_live'::regclass AND attname = 'deleted_at') ORDER BY attname`), ", ") + ", custom_fields FROM leads_live ORDER BY id) l"
 	migrated := list(t, conn, columns)
+	execute(t, conn, "UPDATE sync_watermarks SET watermark = watermark + interval '1 hour'") // as after an hour without edits
 
 	rebuilt := filepath.Join(t.TempDir(), "zohomirror")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", rebuilt, "./cmd/zohomirror")
-	build.Dir = tree
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay(t, tree), "-o", rebuilt, ".")
 	if told, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, told)
 	}
@@ -244,18 +244,16 @@ func objects(t *testing.T, texts []string) (all []map[string]any) {
 	return all
 }
 
-// sourceTree is a copy of this program's source.
+// sourceTree is what a promotion needs of this program's source, and may change.
 func sourceTree(t *testing.T) string {
 	t.Helper()
 	tree := t.TempDir()
-	for _, part := range []string{"cmd/zohomirror", "internal", "migrations"} {
-		if err := os.CopyFS(filepath.Join(tree, part), os.DirFS(filepath.Join("../..", part))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, file := range []string{"go.mod", "go.sum"} {
+	for _, file := range []string{"go.mod", promotedFile} {
 		content, err := os.ReadFile(filepath.Join("../..", file))
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(tree, filepath.Dir(file)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(tree, file), content, 0o644); err != nil {
@@ -263,4 +261,22 @@ func sourceTree(t *testing.T) string {
 		}
 	}
 	return tree
+}
+
+// overlay makes a build take the tree's promoted fields instead of ours.
+func overlay(t *testing.T, tree string) string {
+	t.Helper()
+	ours, err := filepath.Abs(filepath.Join("../..", promotedFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]any{"Replace": map[string]string{ours: filepath.Join(tree, promotedFile)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(tree, "overlay.json")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -95,9 +95,9 @@ func TestPain13NewFieldIsFilledIn(t *testing.T) {
 			}
 			break
 		}
-		if tick == 1 { // another field begins it anew
+		if tick == 0 { // another field begins it anew
 			o.AddField("Leads", zohosim.Field{API: "Hat_Size", Type: "integer", Custom: true})
-			o.UpdateQuietly("Leads", ids[0], zohosim.Record{"Hat_Size": 7})
+			o.UpdateQuietly("Leads", ids[1], zohosim.Record{"Hat_Size": 7}) // the fill is past it
 			execute(t, o, "UPDATE sync_metadata SET fetched_at = fetched_at - interval '61 minutes'")
 		}
 	}
@@ -168,9 +168,11 @@ func TestReadmittedColumnIsFilledIn(t *testing.T) {
 	}
 
 	o.AddField("Deals", zohosim.Field{API: "Next_Step", Type: "text"})
-	o.run(t, "deals")
+	for range 2 { // until the overlap lies behind
+		o.Advance(time.Hour)
+		o.run(t, "deals")
+	}
 	execute(t, o, `UPDATE sync_metadata SET body = jsonb_build_object('Next_Step', now() - interval '25 hours') WHERE key = 'refused:deals'`)
-	o.Advance(time.Hour)
 	o.run(t, "deals")
 	o.equal(t, "deals")
 	o.ResetCalls()
@@ -256,4 +258,26 @@ func TestPain13PicklistValues(t *testing.T) {
 	if n := strings.Count(o.log.String(), `"msg":"schema drift"`); n != 2 { // one a field
 		t.Errorf("said %d times:\n%s", n, o.log)
 	}
+}
+
+// A scope that is given later fills in what could not be read before.
+func TestScopeGivenLater(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	o.AddField("Deals", zohosim.Field{API: "Shoe_Size", Type: "integer", Custom: true})
+	record := deal(1)
+	record["Shoe_Size"] = 43
+	o.Insert("Deals", record)
+	o.SetScopes("ZohoCRM.modules.READ", "ZohoCRM.coql.READ", "ZohoCRM.users.READ")
+	for range 2 { // until the overlap lies behind
+		o.run(t, "deals")
+		o.Advance(time.Hour)
+	}
+	o.SetScopes("ZohoCRM.modules.READ", "ZohoCRM.coql.READ", "ZohoCRM.users.READ", "ZohoCRM.settings.fields.READ")
+	o.ExpireTokens()
+	o.renew(t)
+	o.run(t, "deals")
+	o.equal(t, "deals")
+	// Without metadata nobody can tell a field that is gone from one that never was there.
+	o.same(t, "drift", []string{"Currency field_gone", "Exchange_Rate field_gone", "Territory field_gone"}, o.drift(t))
 }

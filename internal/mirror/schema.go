@@ -45,7 +45,10 @@ type PicklistGap struct {
 // SchemaDiff compares the org, as Zoho describes it now, with the catalogue and the table.
 // It writes nothing.
 func (m *Mirror) SchemaDiff(ctx context.Context, module *crm.Module) (*SchemaDiff, error) {
-	d := &SchemaDiff{Module: module.Name}
+	d := &SchemaDiff{ // no list is null in JSON
+		Module: module.Name, Custom: []SchemaField{}, Unread: []SchemaField{}, Absent: []string{}, Unsuited: []crm.Drift{},
+		Picklists: []PicklistGap{}, Money: []crm.MoneyGap{}, Foreign: []string{},
+	}
 	var err error
 	if d.shape, err = m.db.Shape(ctx, module); err != nil {
 		return nil, err
@@ -82,10 +85,12 @@ func (d *SchemaDiff) compareFields(module *crm.Module) {
 			d.Unread = append(d.Unread, field)
 		}
 	}
-	d.Money = module.MoneyGaps(d.fields, d.shape.Money)
-	d.Unsuited = slices.DeleteFunc(module.Unsuited(d.fields, d.shape.Money), func(u crm.Drift) bool {
-		return slices.ContainsFunc(d.Money, func(gap crm.MoneyGap) bool { return gap.Field == u.Field })
-	})
+	d.Money = append(d.Money, module.MoneyGaps(d.fields, d.shape.Money)...)
+	for _, u := range module.Unsuited(d.fields, d.shape.Money) {
+		if !slices.ContainsFunc(d.Money, func(gap crm.MoneyGap) bool { return gap.Field == u.Field }) {
+			d.Unsuited = append(d.Unsuited, u)
+		}
+	}
 }
 
 func (d *SchemaDiff) comparePicklists(module *crm.Module) {

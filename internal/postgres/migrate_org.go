@@ -41,8 +41,10 @@ func (s *Store) MigrateOrg(ctx context.Context, folder string) (applied []string
 
 // PendingOrg returns the names of the org's migrations that the database does not have.
 func (s *Store) PendingOrg(ctx context.Context, folder string) ([]string, error) {
-	files, err := fs.Glob(os.DirFS(folder), "*.sql")
-	if err != nil || len(files) == 0 {
+	files, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	var there bool
@@ -61,12 +63,16 @@ func (s *Store) PendingOrg(ctx context.Context, folder string) ([]string, error)
 	}
 	var pending []string
 	for _, file := range files {
-		version, err := goose.NumericComponent(file)
+		name := file.Name()
+		if filepath.Ext(name) != ".sql" {
+			continue
+		}
+		version, err := goose.NumericComponent(name)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: its name must begin with a time, as in 20261124153000_name.sql", filepath.Join(folder, file)), err)
+			return nil, fmt.Errorf("%s: its name must begin with a time, as in 20261124153000_name.sql", filepath.Join(folder, name))
 		}
 		if !slices.Contains(applied, version) {
-			pending = append(pending, file)
+			pending = append(pending, name)
 		}
 	}
 	return pending, nil
