@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"zohomirror/internal/crm"
 	"zohomirror/internal/zohosim"
 )
 
@@ -280,4 +282,46 @@ func TestScopeGivenLater(t *testing.T) {
 	o.equal(t, "deals")
 	// Without metadata nobody can tell a field that is gone from one that never was there.
 	o.same(t, "drift", []string{"Currency field_gone", "Exchange_Rate field_gone", "Territory field_gone"}, o.drift(t))
+}
+
+// A fill that ends anywhere goes on behind the last page that was committed.
+func TestFillIsResumed(t *testing.T) {
+	t.Parallel()
+	config := defaultConfig
+	config.PageSize = 10
+	o := newOrg(t, zohosim.Config{}, config)
+	ids := map[string]bool{}
+	for i := range 35 {
+		ids[o.Insert("Deals", deal(i))] = true
+	}
+	for range 2 { // until the overlap lies behind
+		o.runAll(t, "deals")
+		o.Advance(time.Hour)
+	}
+	o.AddField("Deals", zohosim.Field{API: "Shoe_Size", Type: "integer", Custom: true})
+	for id := range ids {
+		o.UpdateQuietly("Deals", id, zohosim.Record{"Shoe_Size": 43})
+	}
+	o.renew(t)
+	o.ResetCalls()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	asked := 0
+	o.OnCall(func(c zohosim.Call) {
+		if strings.Contains(c.Query, "order by id asc") {
+			if asked++; asked == 3 {
+				cancel()
+			}
+		}
+	})
+	module, _ := crm.Find("deals")
+	if result, err := o.mirror.Run(ctx, module); err != nil || result.Counts.Updated != 20 {
+		t.Errorf("the first run: %v, %+v", err, result)
+	}
+	o.OnCall(nil)
+	o.mirror = o.process(t, o.database)
+	if result := o.run(t, "deals"); result.Counts.Updated != 15 {
+		t.Errorf("the second run: %+v", result)
+	}
+	o.equal(t, "deals")
 }
