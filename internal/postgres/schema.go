@@ -168,6 +168,7 @@ DECLARE
     v jsonb;
     g record;
 BEGIN
+    -- The views that read the table, directly or through others, are dropped and made again as they were.
     WITH RECURSIVE readers AS (
         SELECT %[1]s::regclass::oid AS oid, 0 AS depth
         UNION
