@@ -16,13 +16,17 @@ type Metadata struct {
 	Fields  []zoho.Field      // of the module, all layouts
 	Users   map[string]string // user id → full name
 	Refused []string          // API names that Zoho refused as columns
+	Gone    []string          // API names that could be read once
 	Money   map[string]Width  // column → what the database can hold; absent: numeric(14,2)
 
 	MaxColumns int // what a SELECT may name, id included; 0 is zoho.MaxColumns
 }
 
 // Width is the precision and scale of a numeric column; the zero Width has no bounds.
-type Width struct{ Precision, Scale int }
+type Width struct {
+	Precision int `json:"precision"`
+	Scale     int `json:"scale"`
+}
 
 var defaultWidth = Width{Precision: 14, Scale: 2}
 
@@ -91,6 +95,11 @@ func (m *Module) Plan(meta Metadata) *Plan {
 		default:
 			p.Select = append(p.Select, f.APIName)
 			p.members[f.APIName] = member{kind: JSON, custom: true}
+		}
+	}
+	for _, api := range meta.Gone {
+		if _, read := p.members[api]; !read && !mapped[api] && !slices.Contains(p.KeptKeys, api) {
+			p.KeptKeys = append(p.KeptKeys, api)
 		}
 	}
 	p.Slices = m.slices(p.Select, listed, cmp.Or(meta.MaxColumns, zoho.MaxColumns))

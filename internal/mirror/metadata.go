@@ -25,11 +25,13 @@ type metadata struct {
 	users   usersEntry
 	refused map[string]time.Time // column → when Zoho refused it
 	columns columnsEntry
+	retried []string // columns that were refused, and are tried again
 }
 
 type fieldsEntry struct {
 	Unavailable bool         `json:"unavailable,omitempty"`
 	Fields      []zoho.Field `json:"fields,omitempty"`
+	Gone        []string     `json:"gone,omitempty"` // could be read once
 }
 
 type usersEntry struct {
@@ -51,12 +53,14 @@ func (r *run) readMetadata(ctx context.Context) error {
 			}
 			r.log.WarnContext(ctx, "the fields metadata cannot be read: custom_fields are left as they are", "error", err,
 				"hint", "give the token the scope ZohoCRM.settings.fields.READ")
-			return fieldsEntry{Unavailable: true}, nil
+			return fieldsEntry{Unavailable: true, Gone: r.meta.fields.Gone}, nil
+		} else if err != nil {
+			return fieldsEntry{}, err
 		}
-		if err == nil {
-			err = lacks(module, fields)
+		if err := lacks(module, fields); err != nil {
+			return fieldsEntry{}, err
 		}
-		return fieldsEntry{Fields: fields}, err
+		return r.noticeFields(ctx, fields)
 	})
 	if err != nil {
 		return err
@@ -122,7 +126,13 @@ func (r *run) readRefused() error {
 			return fmt.Errorf("read the refused columns of %s: %w", r.claimed.Module.Name, err)
 		}
 	}
-	maps.DeleteFunc(r.meta.refused, func(_ string, at time.Time) bool { return time.Since(at) > refusedAge })
+	maps.DeleteFunc(r.meta.refused, func(column string, at time.Time) bool {
+		old := time.Since(at) > refusedAge
+		if old {
+			r.meta.retried = append(r.meta.retried, column)
+		}
+		return old
+	})
 	return nil
 }
 
@@ -139,7 +149,7 @@ func (r *run) refuse(ctx context.Context, column string) error {
 		"hint", "if an administrator deleted the field, nothing is to be done; it is tried again within a day")
 	r.meta.refused[column] = time.Now()
 	r.replan()
-	return r.db.SaveMetadata(ctx, r.refusedKey(), r.meta.refused)
+	return r.noticeRefusal(ctx, column)
 }
 
 // replan settles what the run reads and writes from what it knows now.
@@ -148,6 +158,7 @@ func (r *run) replan() {
 		Fields:  r.meta.fields.Fields,
 		Users:   r.meta.users.Names,
 		Refused: slices.Collect(maps.Keys(r.meta.refused)),
+		Gone:    r.meta.fields.Gone,
 		Money:   r.claimed.Money,
 
 		MaxColumns: r.meta.columns.Max,

@@ -141,6 +141,7 @@ type run struct {
 	meta         metadata
 	plan         *crm.Plan
 	writer       *postgres.Writer
+	noticed      map[crm.Drift]bool // in this run
 	counts       postgres.Counts
 	replays      *Replay       // mode replay
 	slowest      time.Duration // the longest that Zoho took for a page
@@ -154,6 +155,9 @@ type run struct {
 // readAll reads every stream of the module to its end, or until the run must stop.
 func (r *run) readAll(ctx context.Context) error {
 	if err := r.readMetadata(ctx); err != nil {
+		return err
+	}
+	if err := r.noticeCatalogue(ctx); err != nil {
 		return err
 	}
 	r.replan()
@@ -178,6 +182,9 @@ func (r *run) readAll(ctx context.Context) error {
 		return err
 	}
 	if err := r.retry(ctx); err != nil || r.more {
+		return err
+	}
+	if err := r.fill(ctx); err != nil || r.more {
 		return err
 	}
 	return r.verifyModule(ctx)
@@ -224,12 +231,16 @@ func (r *run) readStream(ctx context.Context, stream crm.Stream) error {
 // write maps a page and commits it with the checkpoint that it brings.
 func (r *run) write(ctx context.Context, reader *reader, page *zoho.Page, end pageEnd) error {
 	checkpoints := reader.checkpoints(r.claimed.Checkpoints, end)
-	counts, err := r.writer.Page(ctx, r.plan.Map(page.Records), checkpoints...)
+	batch := r.plan.Map(page.Records)
+	counts, err := r.writer.Page(ctx, batch, checkpoints...)
 	if err != nil {
 		return err
 	}
 	for _, c := range checkpoints {
 		r.claimed.Checkpoints[c.Stream] = c
+	}
+	if err := r.noticeRefusedRows(ctx, batch, counts); err != nil {
+		return err
 	}
 	r.counts = r.counts.Plus(counts)
 	r.log.DebugContext(ctx, "page written", "stream", reader.stream.Name, "rows", counts.Processed,

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"zohomirror/internal/crm"
 	"zohomirror/internal/pgembed/pgtest"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zohosim"
@@ -47,6 +48,26 @@ func TestPooler(t *testing.T) {
 	bad := o.Insert("Leads", zohosim.Record{"Last_Name": "no such status", "Lead_Status": "Podcast"})
 	o.runAll(t, "leads")
 	o.equal(t, "leads", bad)
+
+	module, _ := crm.Find("leads")
+	change, needed, err := o.mirror.SchemaChange(t.Context(), module)
+	if err != nil || !needed {
+		t.Fatalf("%v, needed %v", err, needed)
+	}
+	change.Widths["annual_revenue"] = crm.Width{Precision: 15, Scale: 3}
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "20261124153000_org.sql"), []byte(postgres.Migration("", []postgres.Change{change})), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := o.mirror.MigrateOrg(t.Context(), folder); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.Advance(time.Minute)
+	o.Update("Leads", bad, zohosim.Record{"Company": "Zylker"})
+	o.runAll(t, "leads")
+	o.equal(t, "leads")
 	o.Advance(time.Hour)
 	o.MassUpdate("Leads", nil, zohosim.Record{"Company": "Zylker", "Lead_Status": "Contacted"})
 	for range 3 {

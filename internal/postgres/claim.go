@@ -196,14 +196,19 @@ func readTable(results pgx.BatchResults, run *Run) error {
 	if err != nil {
 		return err
 	}
-	run.table = &table{}
-	var c tableColumn
-	_, err = pgx.ForEachRow(rows, []any{&run.table.row, &run.table.array, &c.name, &c.oid, &c.modifier}, func() error {
-		run.table.columns = append(run.table.columns, c)
-		return nil
-	})
+	run.table, err = readColumns(rows)
 	run.Money = run.table.widths()
 	return err
+}
+
+func readColumns(rows pgx.Rows) (*table, error) {
+	t := &table{}
+	var c tableColumn
+	_, err := pgx.ForEachRow(rows, []any{&t.row, &t.array, &c.name, &c.oid, &c.modifier}, func() error {
+		t.columns = append(t.columns, c)
+		return nil
+	})
+	return t, err
 }
 
 // recordSkipped leaves a run row for a call that met a locked lock row.
