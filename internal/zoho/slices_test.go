@@ -1,11 +1,14 @@
 package zoho_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +134,58 @@ func TestTornRecordsAreReadAgain(t *testing.T) {
 				t.Errorf("the client asked for what is not documented: %v", refused)
 			}
 		})
+	}
+}
+
+// Converted leads, which only their own criterion shows, are read again as well.
+func TestTornConvertedLead(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	sim, client := start(t, zohosim.Config{Now: func() time.Time { return now }})
+	id := sim.Insert("Leads", zohosim.Record{"City": "Porto"})
+	sim.Convert(id, false)
+	edited := false
+	sim.OnCall(func(call zohosim.Call) {
+		if strings.Contains(call.Query, "State") && !edited {
+			edited, now = true, now.Add(time.Second)
+			sim.Update("Leads", id, zohosim.Record{"City": "Lisboa"})
+		}
+	})
+	q := slicedQuery
+	q.Filter, q.OrderBy, q.Columns = "Converted__s = true", "Converted_Date_Time", append([]string{"Converted_Date_Time"}, q.Columns...)
+	page, err := client().Query(t.Context(), q)
+	if err != nil || len(page.Records) != 1 || !strings.Contains(string(page.Records[0]), "Lisboa") || !strings.Contains(string(page.Places[0]), "Porto") {
+		t.Errorf("%s, %v", page.Records, err)
+	}
+}
+
+// A run that has no time to read torn records again goes on without them.
+func TestTornWithoutTime(t *testing.T) {
+	t.Parallel()
+	var clock atomic.Int64
+	clock.Store(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).Unix())
+	sim, client := start(t, zohosim.Config{Latency: 1500 * time.Millisecond, Now: func() time.Time { return time.Unix(clock.Load(), 0) }})
+	ids := []string{sim.Insert("Leads", zohosim.Record{"City": "Porto"}), sim.Insert("Leads", zohosim.Record{"City": "Lisboa"})}
+	sim.OnCall(func(call zohosim.Call) {
+		if strings.Contains(call.Query, "State") {
+			clock.Add(1)
+			sim.Update("Leads", ids[0], zohosim.Record{"City": "Braga"})
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // of which the page takes three
+	defer cancel()
+	page, err := client().Query(ctx, slicedQuery)
+	if err != nil || len(page.Records) != 1 || len(page.Places) != 2 {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
+
+// Slices that are too large together are so as one answer would be.
+func TestSlicesTooLarge(t *testing.T) {
+	sim, client := start(t, zohosim.Config{})
+	body := `{"data":[{"id":"1","Modified_Time":null,"City":"` + strings.Repeat("x", 12<<20) + `"}],"info":{"count":1,"more_records":false}}`
+	sim.Plan(3, nil, zohosim.Fault{Status: 200, Body: body})
+	if _, err := client().Query(t.Context(), slicedQuery); !errors.Is(err, zoho.ErrPageTooLarge) {
+		t.Errorf("error %v", err)
 	}
 }
 
