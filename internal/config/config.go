@@ -44,6 +44,7 @@ type environment struct {
 	Overlap      string `env:"SYNC_OVERLAP, default=60s"`
 	StaleAfter   string `env:"LOCK_STALE_AFTER, default=30m"`
 	PageSize     string `env:"SYNC_PAGE_SIZE, default=2000"`
+	MassDelete   string `env:"SYNC_MASS_DELETE_PERCENT, default=5"`
 	Port         string `env:"PORT, default=8080"`
 	LogFormat    string `env:"LOG_FORMAT"`
 	LogLevel     string `env:"LOG_LEVEL, default=info"`
@@ -164,6 +165,7 @@ func (r *reader) mirror() mirror.Config {
 		Overlap:    r.duration("SYNC_OVERLAP", r.env.Overlap, 2*time.Second),
 		StaleAfter: r.duration("LOCK_STALE_AFTER", r.env.StaleAfter, time.Second),
 		PageSize:   r.integer("SYNC_PAGE_SIZE", r.env.PageSize, 1, 2000),
+		MassDelete: r.integer("SYNC_MASS_DELETE_PERCENT", r.env.MassDelete, 0, 100),
 	}
 	if c.StaleAfter > 0 && c.Deadline >= c.StaleAfter {
 		r.problem("LOCK_STALE_AFTER", "must be longer than SYNC_DEADLINE, or a run that is at work would lose its lock")

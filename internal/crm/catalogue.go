@@ -54,6 +54,9 @@ const (
 	StreamModified       = "modified"
 	StreamConverted      = "converted"
 	StreamNewlyConverted = "newly_converted"
+
+	// StreamDeleted is no COQL stream: its checkpoint is that of the list of deleted records.
+	StreamDeleted = "deleted"
 )
 
 const (

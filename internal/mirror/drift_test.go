@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"zohomirror/internal/crm"
+	"zohomirror/internal/mirror"
 	"zohomirror/internal/zohosim"
 )
 
@@ -315,7 +316,7 @@ func TestFillIsResumed(t *testing.T) {
 		}
 	})
 	module, _ := crm.Find("deals")
-	if result, err := o.mirror.Run(ctx, module); err != nil || result.Counts.Updated != 20 {
+	if result, err := o.mirror.Run(ctx, mirror.Request{Module: module}); err != nil || result.Counts.Updated != 20 {
 		t.Errorf("the first run: %v, %+v", err, result)
 	}
 	o.OnCall(nil)

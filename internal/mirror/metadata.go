@@ -15,10 +15,7 @@ import (
 
 const (
 	metadataAge = time.Hour      // fields and users are asked for again after this
-	refusedAge  = 24 * time.Hour // a refused column is tried again after this
-
-	// maxColumns is what a COQL SELECT may name (zoho-api, "Paging, limits, cost").
-	maxColumns = 500
+	refusedAge  = 24 * time.Hour // what Zoho refused is tried again after this
 )
 
 // metadata is what the run knows of the module beyond the catalogue. A part that the token
@@ -28,6 +25,7 @@ type metadata struct {
 	users   usersEntry
 	refused map[string]time.Time // column → when Zoho refused it
 	retried []string             // columns that were refused, and are tried again
+	columns columnsEntry
 }
 
 type fieldsEntry struct {
@@ -48,6 +46,11 @@ func (r *run) readMetadata(ctx context.Context) error {
 	err := cached(ctx, r, "fields:"+module.Name, &r.meta.fields, func() (fieldsEntry, error) {
 		fields, err := r.zoho.Fields(ctx, module.API)
 		if unavailable(err) || err == nil && len(fields) == 0 {
+			if known := r.meta.fields; len(known.Fields) > 0 { // the scope was taken away: rows go on as they were
+				r.log.WarnContext(ctx, "the fields metadata cannot be read any more: the last known serves", "error", err,
+					"hint", "give the token the scope ZohoCRM.settings.fields.READ")
+				return known, nil
+			}
 			r.log.WarnContext(ctx, "the fields metadata cannot be read: custom_fields are left as they are", "error", err,
 				"hint", "give the token the scope ZohoCRM.settings.fields.READ")
 			return fieldsEntry{Unavailable: true, Gone: r.meta.fields.Gone}, nil
@@ -62,6 +65,11 @@ func (r *run) readMetadata(ctx context.Context) error {
 	err = cached(ctx, r, "users", &r.meta.users, func() (usersEntry, error) {
 		users, err := r.zoho.Users(ctx)
 		if unavailable(err) {
+			if known := r.meta.users; len(known.Names) > 0 {
+				r.log.WarnContext(ctx, "the users cannot be read any more: the last known names serve", "error", err,
+					"hint", "give the token the scope ZohoCRM.users.READ")
+				return known, nil
+			}
 			r.log.WarnContext(ctx, "the users cannot be read: their names are left as they are", "error", err,
 				"hint", "give the token the scope ZohoCRM.users.READ")
 			return usersEntry{Unavailable: true}, nil
@@ -75,7 +83,7 @@ func (r *run) readMetadata(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.readRefused()
+	return errors.Join(r.readRefused(), r.readColumns())
 }
 
 // unavailable reports whether the token may not read something, now or later.
@@ -134,32 +142,24 @@ func (r *run) refuse(ctx context.Context, column string) error {
 	r.log.WarnContext(ctx, "Zoho does not know a column: it is left out, and its stored values stay", "column", column,
 		"hint", "if an administrator deleted the field, nothing is to be done; it is tried again within a day")
 	r.meta.refused[column] = time.Now()
-	if err := r.replan(); err != nil {
-		return err
-	}
+	r.replan()
 	return r.noticeRefusal(ctx, column)
 }
 
 // replan settles what the run reads and writes from what it knows now.
-func (r *run) replan() error {
+func (r *run) replan() {
 	meta := crm.Metadata{
 		Fields:  r.meta.fields.Fields,
 		Users:   r.meta.users.Names,
 		Refused: slices.Collect(maps.Keys(r.meta.refused)),
 		Gone:    r.meta.fields.Gone,
 		Money:   r.claimed.Money,
+
+		MaxColumns: r.meta.columns.Max,
 	}
 	if !r.meta.users.Unavailable && meta.Users == nil {
 		meta.Users = map[string]string{}
 	}
 	r.plan = r.claimed.Module.Plan(meta)
-	if n := len(r.plan.Select); n > maxColumns {
-		return errors.New(tooManyColumns(r.claimed.Module.Name, n))
-	}
 	r.writer = r.claimed.Writer(r.plan)
-	return nil
-}
-
-func tooManyColumns(module string, n int) string {
-	return fmt.Sprintf("%s has %d readable fields, and a query may name %d: nothing was read", module, n, maxColumns)
 }

@@ -1,12 +1,12 @@
 package pgembed
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
@@ -35,12 +35,17 @@ func keep(encoded string) int {
 	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
+	k := keeper{tell: json.NewEncoder(os.Stdout), orders: make(chan struct{})}
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent, however that ended
-		cancel()
+		defer cancel()
+		for lines := bufio.NewScanner(os.Stdin); lines.Scan(); { // ends with the parent, however that ended
+			select {
+			case k.orders <- struct{}{}:
+			case <-ctx.Done():
+			}
+		}
 	}()
 
-	k := keeper{tell: json.NewEncoder(os.Stdout)}
 	err := json.Unmarshal([]byte(encoded), &k.options)
 	if err == nil {
 		err = k.run(ctx)
@@ -55,6 +60,7 @@ func keep(encoded string) int {
 type keeper struct {
 	options  Options
 	tell     *json.Encoder
+	orders   chan struct{} // to halt a server that runs, to start one that was halted
 	folder   string
 	password string
 }
@@ -80,10 +86,14 @@ func (k *keeper) run(ctx context.Context) (err error) {
 		return err
 	}
 	for try := 1; ; try++ {
-		server, port, err := k.serve(ctx, programs)
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		server, err := k.serve(ctx, programs, port)
 		if err == nil {
 			k.say(message{Port: port, Password: k.password, Folder: k.folder})
-			return k.hold(ctx, server)
+			return k.hold(ctx, programs, server, port)
 		}
 		if try == startTries || ctx.Err() != nil {
 			return err
@@ -114,21 +124,17 @@ type process struct {
 }
 
 // serve starts the server and waits until it answers.
-func (k *keeper) serve(ctx context.Context, programs string) (*process, int, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, 0, err
-	}
+func (k *keeper) serve(ctx context.Context, programs string, port int) (*process, error) {
 	log, err := os.Create(filepath.Join(k.folder, "log"))
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer log.Close()
 	server := &process{Cmd: exec.Command(filepath.Join(programs, "postgres"), k.arguments(port)...), done: make(chan struct{})}
 	server.Stdout, server.Stderr = log, log
 	server.SysProcAttr = endWithParent()
 	if err := server.Start(); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	go func() {
 		_ = server.Wait() // its log says why
@@ -138,11 +144,11 @@ func (k *keeper) serve(ctx context.Context, programs string) (*process, int, err
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := k.answers(ctx, server, port); err != nil {
-		server.end()
+		server.end(syscall.SIGQUIT)
 		output, _ := os.ReadFile(log.Name()) // all that can be said is said below
-		return nil, 0, fmt.Errorf("postgres: %w: %s", err, tail(output))
+		return nil, fmt.Errorf("postgres: %w: %s", err, tail(output))
 	}
-	return server, port, nil
+	return server, nil
 }
 
 func (k *keeper) arguments(port int) []string {
@@ -190,19 +196,33 @@ func (k *keeper) answers(ctx context.Context, server *process, port int) error {
 }
 
 // hold keeps the server until ctx ends.
-func (k *keeper) hold(ctx context.Context, server *process) error {
-	select {
-	case <-ctx.Done():
-		server.end()
-		return nil
-	case <-server.done:
-		return errors.New("postgres ended by itself")
+func (k *keeper) hold(ctx context.Context, programs string, server *process, port int) (err error) {
+	for {
+		select {
+		case <-ctx.Done():
+			server.end(syscall.SIGQUIT) // nothing is saved: nobody will read it again
+			return nil
+		case <-server.done:
+			return errors.New("postgres ended by itself")
+		case <-k.orders:
+		}
+		server.end(syscall.SIGINT)
+		k.say(message{Port: port})
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.orders:
+		}
+		if server, err = k.serve(ctx, programs, port); err != nil {
+			return err
+		}
+		k.say(message{Port: port})
 	}
 }
 
-// end stops the server without saving anything: nobody will read it again.
-func (p *process) end() {
-	_ = p.Process.Signal(syscall.SIGQUIT) // it may be gone already
+// end stops the server, by PostgreSQL's fast or immediate shutdown.
+func (p *process) end(how syscall.Signal) {
+	_ = p.Process.Signal(how) // it may be gone already
 	select {
 	case <-p.done:
 	case <-time.After(stopLimit):

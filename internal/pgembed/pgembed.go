@@ -43,7 +43,8 @@ type Server struct {
 	folder   string
 
 	keeper *exec.Cmd
-	pipe   io.Closer
+	pipe   io.WriteCloser
+	lines  *bufio.Scanner
 	stop   sync.Once
 	exit   error
 }
@@ -97,9 +98,9 @@ func start(ctx context.Context, options Options) (*Server, error) {
 	if err := keeper.Start(); err != nil {
 		return nil, err
 	}
-	s := &Server{keeper: keeper, pipe: pipe}
+	s := &Server{keeper: keeper, pipe: pipe, lines: bufio.NewScanner(lines)}
 	giveUp := context.AfterFunc(ctx, func() { _ = keeper.Process.Kill() }) // it may hang in a download
-	failure := s.await(lines, options.Progress)
+	failure := s.await(options.Progress)
 	if !giveUp() {
 		failure = context.Cause(ctx)
 	}
@@ -110,16 +111,17 @@ func start(ctx context.Context, options Options) (*Server, error) {
 }
 
 // await reads the keeper's messages until the server is there.
-func (s *Server) await(lines io.Reader, progress func(string)) error {
-	scanner := bufio.NewScanner(lines)
-	for scanner.Scan() {
+func (s *Server) await(progress func(string)) error {
+	for s.lines.Scan() {
 		var m message
-		if err := json.Unmarshal(scanner.Bytes(), &m); err != nil {
-			return fmt.Errorf("main must call pgembed.Main first: its keeper wrote %.60q", scanner.Text())
+		if err := json.Unmarshal(s.lines.Bytes(), &m); err != nil {
+			return fmt.Errorf("main must call pgembed.Main first: its keeper wrote %.60q", s.lines.Text())
 		}
 		switch {
 		case m.Error != "":
 			return errors.New(m.Error)
+		case m.Port != 0 && s.port != 0: // an order is carried out
+			return nil
 		case m.Port != 0:
 			s.port, s.password, s.folder = m.Port, m.Password, m.Folder
 			return nil
@@ -127,7 +129,7 @@ func (s *Server) await(lines io.Reader, progress func(string)) error {
 			progress(m.Progress)
 		}
 	}
-	return errors.Join(errors.New("the keeper ended without a word"), scanner.Err())
+	return errors.Join(errors.New("the keeper ended without a word"), s.lines.Err())
 }
 
 // keeperCommand is this program once more, as an ordinary user where this one is root's,
@@ -155,6 +157,24 @@ func (s *Server) URL(database string) string {
 		User: url.UserPassword("postgres", s.password), RawQuery: "sslmode=disable",
 	}
 	return address.String()
+}
+
+// Halt shuts the server down, as for a restart, and keeps its data; Resume starts it again, at
+// the same address. They take turns.
+func (s *Server) Halt() error { return s.order("halt") }
+
+// Resume starts the server that was halted.
+func (s *Server) Resume() error { return s.order("resume") }
+
+func (s *Server) order(what string) error {
+	_, err := fmt.Fprintln(s.pipe, what)
+	if err == nil {
+		err = s.await(nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s the throw-away PostgreSQL: %w", what, err)
+	}
+	return nil
 }
 
 // Stop ends the server and removes what it kept. It may be called more than once.

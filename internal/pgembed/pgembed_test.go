@@ -175,3 +175,46 @@ func TestNewestPrograms(t *testing.T) {
 		t.Errorf("newest %s", got)
 	}
 }
+
+// A server that was halted comes back at the same address, with its data.
+func TestHaltAndResume(t *testing.T) {
+	t.Parallel()
+	server, err := Start(t.Context(), Options{Fast: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	address := server.URL("postgres")
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "CREATE TABLE kept AS SELECT 1 AS one"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := server.Halt(); err != nil {
+			t.Fatal(err)
+		}
+		if err := answers(t.Context(), address); err == nil {
+			t.Error("a halted server answers")
+		}
+		if err := server.Resume(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close(context.Background())
+	var one int
+	if err := again.QueryRow(t.Context(), "SELECT one FROM kept").Scan(&one); err != nil || one != 1 {
+		t.Errorf("%d, %v", one, err)
+	}
+}

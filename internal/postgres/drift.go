@@ -60,7 +60,7 @@ func (r *Run) Notice(ctx context.Context, n Notice) (fresh []crm.Drift, err erro
 	}
 	for _, c := range n.Checkpoints {
 		queue(checkpointPut, r.Module.Name, c.Stream, nullTime(c.Watermark), nullTime(c.CursorTime), nullText(c.CursorID),
-			nullTime(c.WindowAsOf), c.ZohoClock, c.Young)
+			nullTime(c.WindowAsOf), c.ZohoClock, c.Young, nullText(string(c.State)))
 	}
 	for key, value := range n.Metadata {
 		body, err := json.Marshal(value)

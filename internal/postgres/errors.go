@@ -91,6 +91,7 @@ func rowFault(err error) bool {
 
 var hints = map[string]string{
 	"25006": "the database is read-only: point DATABASE_URL at the primary, and see whether the provider froze it for its disk or its bill",
+	"25P03": "this process stood still for more than 10 s in the middle of a page: something freezes it; the next run goes on by itself",
 	"28000": "the database refuses this user: check DATABASE_URL's user, and the server's pg_hba.conf",
 	"28P01": "the database refuses this password: check DATABASE_URL",
 	"3D000": "there is no such database: check the name in DATABASE_URL",
@@ -101,6 +102,8 @@ var hints = map[string]string{
 	"53300": "the database has no connection left: use a pooler's URL or raise max_connections",
 	"55P03": "another transaction holds a lock for more than 10 s: look for it in pg_stat_activity",
 	"57014": "a statement took more than 10 s: look at the database's load",
+	"57P01": "the database ended the connection, as it does when it restarts or an administrator says so: the next run goes on by itself",
+	"57P02": "the database crashed and is starting again: the next run goes on by itself; its own log says why",
 	"57P03": "the database is starting or shutting down: the next run goes on by itself",
 }
 
@@ -114,12 +117,16 @@ func Hint(err error) string {
 	var network *net.OpError
 	var connect *pgconn.ConnectError
 	switch {
+	case errors.Is(err, ErrLockLost):
+		return "nothing is lost: the run that took the lock over goes on. If it happens often, LOCK_STALE_AFTER is too short, or something freezes the process"
 	case errors.As(err, &dns):
 		return "the host name in DATABASE_URL is not known: check its spelling; Supabase pauses free projects, whose names then vanish"
 	case errors.As(err, &network), errors.As(err, &connect):
 		return "the database does not answer at the address in DATABASE_URL: is it running, and reachable from here?"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "the database did not answer in time: look at its load and its locks"
+	case lost(err):
+		return "the connection to the database broke: the next run goes on by itself. If it happens often, look at the database's or the pooler's own log"
 	default:
 		return ""
 	}

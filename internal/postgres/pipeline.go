@@ -18,7 +18,7 @@ type statement struct {
 	oids    []uint32
 	formats []int16
 	row     func(values [][]byte) // called with each row of the result, in text
-	done    func()                // called when it is executed
+	done    func(affected int64)  // called when it is executed
 	late    func(*statement)      // sets the above when its turn has come to be bound
 }
 
@@ -42,9 +42,7 @@ func (p pipeline) run(ctx context.Context, steps []statement) (done int, err err
 			err = context.Cause(ctx)
 		}
 		if cut || err != nil && sqlState(err) == "" {
-			// What is in flight cannot be known: the connection is of no more use.
-			_ = p.conn.Conn().Close()
-			_ = p.conn.Close(context.Background())
+			p.abandon(context.WithoutCancel(ctx))
 		}
 	}()
 	bound, err := p.encode(steps)
@@ -57,6 +55,18 @@ func (p pipeline) run(ctx context.Context, steps []statement) (done int, err err
 		}
 	}
 	return p.execute(steps)
+}
+
+// abandon gives up a connection of which it cannot be known what is in flight. The server
+// would not notice while it waits, for another session's lock say, and would keep the module's
+// lock row all the while: it is told to stop.
+func (p pipeline) abandon(ctx context.Context) {
+	const patience = time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_ = p.conn.CancelRequest(ctx) // a server that is gone has nothing to stop
+	_ = p.conn.Conn().Close()
+	_ = p.conn.Close(ctx)
 }
 
 // atOnce is a size that a socket takes whole: no second step is needed for so little.
@@ -175,7 +185,7 @@ func (p pipeline) results(steps []statement) (done int, err error) {
 			}
 		case *pgproto3.CommandComplete:
 			if done < len(steps) && steps[done].done != nil {
-				steps[done].done()
+				steps[done].done(pgconn.NewCommandTag(string(message.CommandTag)).RowsAffected())
 			}
 			done++
 		case *pgproto3.ErrorResponse:

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,16 +68,27 @@ func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 		outcome.Calls, outcome.Credits)
 	batch.Queue(lockFree, r.Module.Name)
 
-	err := r.store.send(ctx, batch, func(results pgx.BatchResults) error {
-		for range batch.Len() {
-			if _, err := results.Exec(); err != nil {
-				return err
+	repeated := false
+	err := persist(ctx, func() error {
+		err := r.store.send(ctx, batch, func(results pgx.BatchResults) error {
+			for range batch.Len() {
+				if _, err := results.Exec(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if sqlState(err) == codeDivisionByZero {
+			err = ErrLockLost
+			if repeated { // because nobody knew whether it was done
+				err = r.closed(ctx, status, outcome)
 			}
 		}
-		return nil
+		repeated = true
+		return err
 	})
-	if sqlState(err) == codeDivisionByZero {
-		return ErrLockLost
+	if errors.Is(err, ErrLockLost) {
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("close the run: %w", err)
@@ -88,6 +100,19 @@ func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 		}
 	}
 	return nil
+}
+
+const runClosed = `
+SELECT status = $3 AND error IS NOT DISTINCT FROM $4 FROM sync_runs WHERE id = $2::uuid AND started_at = $1`
+
+// closed returns nil where the run's row says what it was to be closed with, else ErrLockLost.
+func (r *Run) closed(ctx context.Context, status string, outcome Outcome) error {
+	var same bool
+	err := r.store.pool.QueryRow(ctx, runClosed, r.StartedAt, r.ID.String(), status, nullText(outcome.Err)).Scan(&same)
+	if err == nil && !same {
+		err = ErrLockLost
+	}
+	return conceal(err)
 }
 
 // Modes of a run.

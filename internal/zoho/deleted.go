@@ -65,6 +65,9 @@ func (c *Client) Deleted(ctx context.Context, module string, since time.Time, pa
 	return deleted, nil
 }
 
+// ListEndsEarly reports whether Zoho refuses a page because a list may only be so long.
+func ListEndsEarly(err error) bool { return hasCode(err, "DISCRETE_PAGINATION_LIMIT_EXCEEDED") }
+
 type readableAnswer struct {
 	Data []struct {
 		ID string `json:"id"`

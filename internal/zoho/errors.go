@@ -79,6 +79,7 @@ const (
 	codeInvalidQuery   = "INVALID_QUERY"
 	codeTooMany        = "TOO_MANY_REQUESTS"
 	codeInternal       = "INTERNAL_ERROR"
+	codeLimitExceeded  = "LIMIT_EXCEEDED"
 	codeAccessDenied   = "Access Denied" // of the token endpoint: too many tokens
 	codeGeneral        = "general_error" // of the token endpoint
 )
@@ -98,7 +99,7 @@ func (e *Error) isTransient() bool {
 
 var codeHints = map[string]string{
 	codeTooMany:             "the org's API credits of the last 24 hours, or its concurrent calls, are used up: see Setup > Developer Hub > APIs > Usage; credits come back over the day",
-	"LIMIT_EXCEEDED":        "the query is larger than Zoho allows, most likely by its number of columns: see the details",
+	codeLimitExceeded:       "the query is larger than Zoho allows, most likely by its number of columns: see the details",
 	"INVALID_MODULE":        "the org has no such module, or the user who consented may not use it by API",
 	codeNoPermission:        "the user who consented may not read this: let an administrator consent",
 	codeInvalidQuery:        "Zoho does not accept this query: see the details for the column",
@@ -157,6 +158,9 @@ func UnknownColumn(err error) (string, bool) {
 	}
 	return details.Column, details.Column != ""
 }
+
+// LimitExceeded reports whether a query was larger than Zoho allows; it does not say in what.
+func LimitExceeded(err error) bool { return hasCode(err, codeLimitExceeded) }
 
 // IsScope reports whether the token lacks a scope for the call.
 func IsScope(err error) bool { return hasCode(err, codeScope) }

@@ -1,0 +1,198 @@
+package e2e
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"zohomirror/internal/pgembed"
+	"zohomirror/internal/pgembed/pgtest"
+	"zohomirror/internal/zohosim"
+)
+
+// migrated has the binary itself migrate an empty database.
+func migrated(t *testing.T, database string) *world {
+	t.Helper()
+	w := newWorldIn(t, database, zohosim.Config{})
+	if output, err := w.command(t.Context(), t, "migrate", nil).CombinedOutput(); err != nil {
+		t.Fatalf("migrate: %v: %s", err, output)
+	}
+	return w
+}
+
+// A database that restarts while a run is at work, and one that stays away for a while.
+func TestDatabaseRestarts(t *testing.T) {
+	t.Parallel()
+	server, err := pgembed.Start(t.Context(), pgembed.Options{Fast: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := migrated(t, server.URL("postgres"))
+	w.begin(t)
+	w.tick = w.serve(t).tick // its pool outlives the restarts
+	for _, away := range []bool{false, true} {
+		before := w.ready(t)
+		w.link.strike(moment{w.clean.requests / 2, false}, func() verdict {
+			if err := server.Halt(); err != nil {
+				t.Error(err)
+			}
+			if away {
+				return lost
+			}
+			if err := server.Resume(); err != nil {
+				t.Error(err)
+			}
+			return arrives
+		})
+		w.failed(t, w.tick(t))
+		if _, _, struck := w.link.calm(); struck != 1 {
+			t.Error("the database did not restart")
+		}
+		lock := lockFree
+		if away {
+			lock = lockHeld
+			out := w.tick(t)
+			if w.failed(t, out); !strings.Contains(out.Hint, "is it running") {
+				t.Errorf("%s", out)
+			}
+			if err := server.Resume(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.db.Reset()
+		w.goesOn(t, before, lock, 2)
+	}
+}
+
+var roles atomic.Int64
+
+// A database that has no connection left for us, or only one.
+func TestDatabaseOutOfConnections(t *testing.T) {
+	t.Parallel()
+	address := pgtest.Empty(t)
+	admin, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := fmt.Sprintf("e2e_owner_%d", roles.Add(1))
+	u.User = url.UserPassword(role, "e2e-owner-password")
+	alter := func(sql string) {
+		t.Helper()
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alter("CREATE ROLE " + role + " LOGIN PASSWORD 'e2e-owner-password'")
+	alter("ALTER DATABASE " + u.Path[1:] + " OWNER TO " + role)
+	w := migrated(t, u.String())
+	w.begin(t)
+
+	before := w.ready(t) // the test has its own connection by now
+	alter("ALTER ROLE " + role + " CONNECTION LIMIT 0")
+	out := w.tick(t)
+	if w.failed(t, out); !strings.Contains(out.Hint, "no connection left") {
+		t.Errorf("%s", out)
+	}
+	alter("ALTER ROLE " + role + " CONNECTION LIMIT -1")
+	w.goesOn(t, before, lockFree, 0)
+}
+
+// Rows, or the whole table, that another session keeps locked for longer than a run will wait. One after another and beside no other test: a second must do to close a run whose
+// time is over.
+func TestLockedByAnother(t *testing.T) {
+	const rows, table = "UPDATE leads SET company = company", "LOCK TABLE leads IN ACCESS EXCLUSIVE MODE"
+	for _, c := range []struct {
+		name     string
+		sql      string
+		settings []string
+		slow     bool
+	}{
+		{"rows, longer than the run has", rows, []string{"SYNC_DEADLINE=2s"}, false},
+		{"the table, longer than the run has", table, []string{"SYNC_DEADLINE=2s"}, false},
+		{"rows, longer than a statement may take", rows, nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.slow {
+				onlySlow(t)
+			}
+			w := newWorld(t)
+			w.begin(t)
+			before := w.ready(t)
+			tx, err := w.db.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.Exec(t.Context(), c.sql); err != nil {
+				t.Fatal(err)
+			}
+			out := w.sync(t, c.settings...)
+			if err := tx.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.failed(t, out)
+			w.goesOn(t, before, lockFree, 2)
+		})
+	}
+}
+
+// A disk that is full, for one table or another: PostgreSQL says 53100 there.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.begin(t)
+	w.exec(t, `CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS
+		$$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$`)
+	for _, c := range []struct {
+		on   string
+		lock int
+	}{
+		{"INSERT OR UPDATE ON leads", lockFree},
+		{"INSERT OR UPDATE ON sync_watermarks", lockFree},
+		{"INSERT OR UPDATE ON sync_metadata", lockFree},
+		{"INSERT OR UPDATE ON sync_tokens", lockFree},
+		{"INSERT OR UPDATE ON sync_locks", lockFree},
+		{"INSERT ON sync_runs", lockFree},
+		{"UPDATE ON sync_runs", lockHeld},
+	} {
+		before := w.ready(t)
+		w.exec(t, "CREATE TRIGGER full_disk BEFORE "+c.on+" FOR EACH STATEMENT EXECUTE FUNCTION disk_full()")
+		out := w.tick(t)
+		if w.failed(t, out); !strings.Contains(out.Hint, "disk is full") {
+			t.Errorf("%s", out)
+		}
+		w.exec(t, "DROP TRIGGER full_disk ON "+c.on[strings.LastIndex(c.on, " ")+1:])
+		w.goesOn(t, before, c.lock, 2)
+		if t.Failed() {
+			t.Fatal(c.on)
+		}
+	}
+}
+
+// A database that the provider has made read-only.
+func TestDatabaseReadOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.begin(t)
+	before := w.ready(t)
+	w.exec(t, `DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END$$`)
+	out := w.tick(t)
+	if w.failed(t, out); !strings.Contains(out.Hint, "read-only") {
+		t.Errorf("%s", out)
+	}
+	w.exec(t, `DO $$BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END$$`)
+	w.goesOn(t, before, lockFree, 0)
+}

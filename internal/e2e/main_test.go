@@ -1,0 +1,66 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"zohomirror/internal/pgembed/pgtest"
+	"zohomirror/internal/postgres"
+)
+
+// slow has every failure strike at every boundary, and waits out what takes its time.
+var slow = os.Getenv("ZOHOMIRROR_SLOW") != ""
+
+func TestMain(m *testing.M) {
+	// Most of the time a test waits for the binary to have waited.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err) // go test has the flag
+	}
+	folder, err := os.MkdirTemp("", "zohomirror-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	build = sync.OnceValues(func() (string, error) { return buildBinary(folder) })
+	status := pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
+		store, err := postgres.Open(ctx, databaseURL, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		if err := store.Migrate(ctx); err != nil {
+			return err
+		}
+		_, err = store.MigrateOrg(ctx, "../../migrations/org") // promoted fields are in the catalogue
+		return err
+	})
+	if err := os.RemoveAll(folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(status)
+}
+
+// build returns the path of the real binary, built once.
+var build func() (string, error)
+
+func buildBinary(folder string) (string, error) {
+	path := filepath.Join(folder, "zohomirror")
+	output, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, "zohomirror/cmd/zohomirror").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w: %s", err, output)
+	}
+	return path, nil
+}
+
+func onlySlow(t *testing.T) {
+	t.Helper()
+	if !slow {
+		t.Skip("with ZOHOMIRROR_SLOW=1")
+	}
+}
