@@ -85,6 +85,17 @@ func LoadDatabase(ctx context.Context, from envconfig.Lookuper) (*Config, error)
 	return r.database(), r.failure()
 }
 
+// LoadZoho reads only what it takes to reach Zoho.
+func LoadZoho(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
+	r, err := read(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	c := r.log(&Config{})
+	c.Zoho = r.zoho()
+	return c, r.failure()
+}
+
 // A reader turns the environment into a Config and gathers what is wrong with it.
 type reader struct {
 	env      environment
@@ -124,10 +135,15 @@ func (r *reader) required(name, value string) string {
 }
 
 func (r *reader) database() *Config {
-	c := &Config{DatabaseURL: r.required("DATABASE_URL", r.env.DatabaseURL), LogFormat: r.env.LogFormat}
+	c := &Config{DatabaseURL: r.required("DATABASE_URL", r.env.DatabaseURL)}
 	if what := notPostgres(c.DatabaseURL); what != "" {
 		r.problem("DATABASE_URL", what)
 	}
+	return r.log(c)
+}
+
+func (r *reader) log(c *Config) *Config {
+	c.LogFormat = r.env.LogFormat
 	if c.LogFormat != "" && c.LogFormat != "json" && c.LogFormat != "text" {
 		r.problem("LOG_FORMAT", "must be json or text")
 	}

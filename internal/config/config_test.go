@@ -176,6 +176,22 @@ func TestLoadDatabase(t *testing.T) {
 }
 
 // .env.example names every setting, and what it suggests can be used.
+func TestLoadZoho(t *testing.T) {
+	all := maps.Clone(least)
+	delete(all, "DATABASE_URL") // not needed
+	all["LOG_LEVEL"] = "debug"
+	c, err := LoadZoho(t.Context(), envconfig.MapLookuper(all))
+	want := &Config{Zoho: defaults().Zoho, LogLevel: slog.LevelDebug}
+	if diff := cmp.Diff(want, c); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	_, err = LoadZoho(t.Context(), envconfig.MapLookuper(map[string]string{"LOG_FORMAT": "xml"}))
+	var wrong *Error
+	if !errors.As(err, &wrong) || len(wrong.Problems) != 5 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestEnvExample(t *testing.T) {
 	text, err := os.ReadFile("../../.env.example")
 	if err != nil {

@@ -378,6 +378,32 @@ func TestSinceIsResumed(t *testing.T) {
 	o.equal(t, "leads")
 }
 
+// The run's time holds here too.
+func TestSinceKeepsItsTime(t *testing.T) {
+	t.Parallel()
+	config := defaultConfig
+	config.PageSize = 2000
+	o := newOrg(t, zohosim.Config{Latency: 50 * time.Millisecond}, config)
+	o.InsertMany("Deals", 2000, deal)
+	o.runAll(t, "deals")
+	before := value[string](t, o, ordinary)
+	module, _ := crm.Find("deals")
+	since := mirror.Request{Module: module, Since: noon}
+	o.config.Deadline, o.config.PageSize = 2*time.Second, 20 // a hundred pages
+	began := time.Now()
+	result, err := o.process(t, o.database).Run(t.Context(), since)
+	if err != nil || !result.More || result.Reason != "time-budget" || time.Since(began) > 2*time.Second {
+		t.Errorf("%v, %+v", err, result)
+	}
+	rest, err := o.mirror.Run(t.Context(), since)
+	if err != nil || rest.More || rest.Counts.Processed+result.Counts.Processed != 2000 {
+		t.Errorf("%v, %+v", err, rest)
+	}
+	if after := value[string](t, o, ordinary); after != before {
+		t.Errorf("the ordinary checkpoints moved:\n%s\n%s", before, after)
+	}
+}
+
 // What a stored row holds that is newer than what is read again stays.
 func TestSinceWritesNothingOlder(t *testing.T) {
 	t.Parallel()

@@ -24,8 +24,8 @@ type metadata struct {
 	fields  fieldsEntry
 	users   usersEntry
 	refused map[string]time.Time // column → when Zoho refused it
-	retried []string             // columns that were refused, and are tried again
 	columns columnsEntry
+	retried []string // columns that were refused, and are tried again
 }
 
 type fieldsEntry struct {
@@ -55,6 +55,9 @@ func (r *run) readMetadata(ctx context.Context) error {
 				"hint", "give the token the scope ZohoCRM.settings.fields.READ")
 			return fieldsEntry{Unavailable: true, Gone: r.meta.fields.Gone}, nil
 		} else if err != nil {
+			return fieldsEntry{}, err
+		}
+		if err := lacks(module, fields); err != nil {
 			return fieldsEntry{}, err
 		}
 		return r.noticeFields(ctx, fields)
@@ -136,7 +139,10 @@ func (r *run) readRefused() error {
 // refuse leaves a column out that Zoho does not know, for this run and, for a day, for all.
 func (r *run) refuse(ctx context.Context, column string) error {
 	module := r.claimed.Module
-	if module.Essential(column) || !slices.Contains(r.plan.Select, column) {
+	if module.Essential(column) {
+		return &lackError{module.Name, column}
+	}
+	if !slices.Contains(r.plan.Select, column) {
 		return fmt.Errorf("%s cannot be read without the column %s", module.Name, column)
 	}
 	r.log.WarnContext(ctx, "Zoho does not know a column: it is left out, and its stored values stay", "column", column,

@@ -184,7 +184,7 @@ func (r *run) readAll(ctx context.Context) error {
 	if err := r.retry(ctx); err != nil || r.more {
 		return err
 	}
-	if err := r.fill(ctx); err != nil {
+	if err := r.fill(ctx); err != nil || r.more {
 		return err
 	}
 	return r.verifyModule(ctx)
@@ -274,6 +274,7 @@ func (r *run) mayGoOn() bool {
 // close ends the run: its row is closed and its lock freed in one transaction, which has
 // a limit of its own since the run's time may be spent.
 func (r *run) close(ctx context.Context, failure error) (Result, error) {
+	failure = judged(r.claimed.Module, failure)
 	outcome := postgres.Outcome{
 		Watermark: r.claimed.Checkpoints[crm.StreamModified].Watermark,
 		Calls:     r.zoho.Usage().Calls(),

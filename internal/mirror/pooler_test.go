@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"zohomirror/internal/crm"
 	"zohomirror/internal/pgembed/pgtest"
 	"zohomirror/internal/postgres"
@@ -73,6 +75,25 @@ func TestPooler(t *testing.T) {
 	for range 3 {
 		o.mirror = o.process(t, pooled)
 		o.runAll(t, "leads")
+	}
+	o.equal(t, "leads")
+
+	// Runs by their id, from an earlier point, and of the quarantine.
+	o.Insert("Leads", zohosim.Record{"Last_Name": "no such status", "Lead_Status": "Podcast"})
+	id := uuid.New()
+	for range 2 {
+		if result, err := o.process(t, pooled).Run(t.Context(), request("leads", id)); err != nil || result.RunID != id || result.Counts.Quarantined != 1 {
+			t.Errorf("%v, %+v", err, result)
+		}
+	}
+	execute(t, o, allowPodcast)
+	if did := o.replay(t, "leads").Replay; len(did.Settled) != 1 {
+		t.Errorf("%+v", did)
+	}
+	since := request("leads", uuid.Nil)
+	since.Since = noon.Add(-time.Hour)
+	if result, err := o.mirror.Run(t.Context(), since); err != nil || result.Counts.Unchanged != 3002 {
+		t.Errorf("%v, %+v", err, result)
 	}
 	o.equal(t, "leads")
 }

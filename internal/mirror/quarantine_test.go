@@ -94,7 +94,13 @@ func TestQuarantineEntry(t *testing.T) {
 		entry(number, "No_of_Employees", "many", "bigint", many, 1, first))
 
 	untouched(t, o, func() { o.run(t, "leads") }, "sync_quarantine") // the overlap shows them again
+	o.ResetCalls()
 	second := o.replay(t, "leads", number)
+	for _, call := range o.Calls() {
+		if call.Path != "/crm/v8/coql" {
+			t.Errorf("a record that came was asked for again: %+v", call)
+		}
+	}
 	compare(entry(status, "Lead_Status", "Podcast", "leads_lead_status_check", refused, 1, first),
 		entry(number, "No_of_Employees", "many", "bigint", many, 2, second))
 	if got := answer(t, second); got["mode"] != "replay" || got["quarantined"] != 1.0 || len(got["still_bad"].([]any)) != 1 {
@@ -310,20 +316,28 @@ func TestReplayIsARun(t *testing.T) {
 		}
 	}, "sync_quarantine", "sync_watermarks")
 
-	// A run that lost its lock meanwhile writes nothing.
-	o.OnCall(func(zohosim.Call) {
-		execute(t, o, "UPDATE sync_locks SET claimed_by = $1", uuid.NewString())
-	})
-	untouched(t, o, func() {
-		if result, err := o.mirror.Run(t.Context(), request); err == nil || !strings.Contains(result.Err, "no longer holds") {
-			t.Errorf("%v, %+v", err, result)
-		}
-	}, "sync_quarantine", "sync_watermarks")
-	o.OnCall(nil)
-	execute(t, o, "UPDATE sync_locks SET claimed_by = NULL")
+	// A run that lost its lock meanwhile writes nothing, be it of what came or of what did not.
+	gone := o.Insert("Leads", zohosim.Record{"Last_Name": "M", "Lead_Status": "Podcast"})
+	o.run(t, "leads")
+	o.Purge("Leads", gone)
+	for path, ids := range map[string][]string{"/crm/v8/coql": nil, "/crm/v8/Leads": {gone}} {
+		request.IDs = ids
+		o.OnCall(func(c zohosim.Call) {
+			if c.Path == path {
+				execute(t, o, "UPDATE sync_locks SET claimed_by = $1", uuid.NewString())
+			}
+		})
+		untouched(t, o, func() {
+			if result, err := o.mirror.Run(t.Context(), request); err == nil || !strings.Contains(result.Err, "no longer holds") {
+				t.Errorf("%v, %+v", err, result)
+			}
+		}, "sync_quarantine", "sync_watermarks")
+		o.OnCall(nil)
+		execute(t, o, "UPDATE sync_locks SET claimed_by = NULL")
+	}
 
 	untouched(t, o, func() { o.replay(t, "leads") }, "sync_watermarks", "leads")
-	if modes := value[string](t, o, "SELECT string_agg(mode || ' ' || status, ', ' ORDER BY started_at) FROM sync_runs"); modes != "sync ok, replay skipped, replay failed, replay failed, replay ok" {
+	if modes := value[string](t, o, "SELECT string_agg(mode || ' ' || status, ', ' ORDER BY started_at) FROM sync_runs"); modes != "sync ok, replay skipped, replay failed, sync ok, replay failed, replay failed, replay ok" {
 		t.Errorf("runs: %s", modes)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ErrPageTooLarge says that an answer is larger than a client should hold: ask for less.
@@ -168,6 +170,28 @@ func IsScope(err error) bool { return hasCode(err, codeScope) }
 // NoPermission reports whether the user who consented may not make the call.
 func NoPermission(err error) bool { return hasCode(err, codeNoPermission) }
 
+// What a lasting refusal of a module is about.
+const (
+	RefusalUnknown    = "unknown"    // the org has no such module, or not by API
+	RefusalPermission = "permission" // the user may not view it
+	RefusalFeature    = "feature"    // the org's edition or settings do not offer it
+)
+
+var refusals = map[string]string{
+	"INVALID_MODULE": RefusalUnknown, codeNoPermission: RefusalPermission, "AUTHORIZATION_FAILED": RefusalPermission,
+	"NOT_SUPPORTED": RefusalFeature, "FEATURE_NOT_ENABLED": RefusalFeature,
+}
+
+// Refusal reports whether Zoho refuses a module for good, and what that is about.
+func Refusal(err error) (about string, refused bool) {
+	var failure *Error
+	if !errors.As(err, &failure) {
+		return "", false
+	}
+	about, refused = refusals[failure.Code]
+	return about, refused
+}
+
 func hasCode(err error, code string) bool {
 	var failure *Error
 	return errors.As(err, &failure) && failure.Code == code
@@ -182,7 +206,11 @@ type errorBody struct {
 }
 
 func (b errorBody) asError() *Error {
-	return &Error{Code: b.Code, Message: b.Message, Details: string(b.Details)}
+	details := jsontext.Value(b.Details)
+	if len(details) > 0 {
+		_ = details.Format(lenient...) // strings in their plainest form, in which a secret is found
+	}
+	return &Error{Code: b.Code, Message: b.Message, Details: string(details)}
 }
 
 // readError reads an answer that is no success: Zoho's form, or a page of HTML from the edge.
@@ -193,10 +221,12 @@ func readError(body io.Reader, token string) *Error {
 	if err != nil {
 		return &Error{Message: "the answer broke off", cause: err}
 	}
-	text = []byte(conceal(string(text), token))
+	text = []byte(conceal(strings.ToValidUTF8(string(text), ""), token)) // a stray byte must not hide a token from its search
 	var parsed errorBody
 	if json.Unmarshal(text, &parsed) == nil && parsed.Code != "" {
-		return parsed.asError()
+		failure := parsed.asError()
+		failure.hide(token) // it may have been written with escapes
+		return failure
 	}
 	return &Error{Message: "an answer that is not Zoho's: " + excerpt(text)}
 }

@@ -2,6 +2,7 @@ package zoho
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ type sheet struct {
 	page *Page // the first slice's
 	rows []row // one for each of its places
 	size int   // of all that is held, in bytes
+	took time.Duration
 }
 
 // A row is one record of a sheet.
@@ -104,6 +106,12 @@ func (s *sheet) torn() []string {
 // cheaperAnew reports whether the whole page costs fewer credits than its torn records by id.
 func (s *sheet) cheaperAnew(q Query) bool {
 	return len(s.torn()) > int(q.price())*MaxIDs
+}
+
+// timely reports whether ctx leaves the time to read as much once more, and some to spare.
+func (s *sheet) timely(ctx context.Context) bool {
+	end, bounded := ctx.Deadline()
+	return !bounded || time.Until(end) > 2*s.took
 }
 
 // cutTorn ends a page that is torn in too many places to read them all by id.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -28,11 +29,12 @@ func (q Query) comparable() bool {
 	return len(q.Further) == 0 || held(q.Columns) && !slices.ContainsFunc(q.Further, func(c []string) bool { return !held(c) })
 }
 
-// querySlices reads one page in slices. Records that were torn in every attempt are left
-// out of it, not out of its Places: they have been edited just now, and lie ahead.
+// querySlices reads one page in slices. Records that were torn in every attempt, or for
+// which the run has no time, are left out of it, not out of its Places: they have been
+// edited just now, and lie ahead.
 func (c *Client) querySlices(ctx context.Context, q Query) (*Page, error) {
 	s, err := c.querySheet(ctx, q)
-	for try := 1; err == nil && try < pageTries && s.cheaperAnew(q); try++ {
+	for try := 1; err == nil && try < pageTries && s.cheaperAnew(q) && s.timely(ctx); try++ {
 		s, err = c.querySheet(ctx, q)
 	}
 	if err != nil {
@@ -41,6 +43,9 @@ func (c *Client) querySlices(ctx context.Context, q Query) (*Page, error) {
 	s.cutTorn(q)
 	for try := 0; try < tornTries && len(s.torn()) > 0; try++ {
 		for ids := range slices.Chunk(s.torn(), MaxIDs) {
+			if !s.timely(ctx) {
+				break
+			}
 			again, err := c.querySheet(ctx, Query{Module: q.Module, Columns: q.Columns, Further: q.Further, Filter: q.Filter, IDs: ids, Limit: MaxIDs})
 			if err != nil {
 				return nil, err
@@ -56,6 +61,7 @@ func (c *Client) querySlices(ctx context.Context, q Query) (*Page, error) {
 
 // querySheet reads all slices of a page once.
 func (c *Client) querySheet(ctx context.Context, q Query) (*sheet, error) {
+	began := time.Now()
 	first, err := c.querySlice(ctx, q, q.Columns)
 	if err != nil {
 		return nil, err
@@ -79,6 +85,7 @@ func (c *Client) querySheet(ctx context.Context, q Query) (*sheet, error) {
 	for _, page := range further {
 		s.add(page, q)
 	}
+	s.took = time.Since(began)
 	if s.size > maxBody {
 		return nil, fmt.Errorf("%s: %w", q.call(), ErrPageTooLarge)
 	}

@@ -157,7 +157,17 @@ func TestCOQLErrors(t *testing.T) {
 			t.Errorf("%q: %d %v", where, status, got)
 		}
 	}
-	status, got := c.call(http.MethodPost, "/crm/v8/coql", `{}`)
+	formulas := newCaller(t, Config{})
+	for i := range 6 {
+		formulas.AddField("Leads", Field{API: fmt.Sprintf("Formula_%d", i), Type: "formula", Returns: "double", Custom: true})
+	}
+	const five = "select Formula_0, Formula_1, Formula_2, Formula_3, Formula_4"
+	if status, got := formulas.coqlCall(five + " from Leads where Formula_5 > 1"); status != 204 {
+		t.Errorf("five formulas: %d %v", status, got)
+	}
+	status, got := formulas.coqlCall(five + ", Formula_5 from Leads where id is not null")
+	c.answered("six formulas", 400, failure("LIMIT_EXCEEDED", "the query exceeds a limit", `{}`), status, got)
+	status, got = c.call(http.MethodPost, "/crm/v8/coql", `{}`)
 	c.answered("no query", 400, failure("MANDATORY_NOT_FOUND", "required field not found", `{"api_name":"select_query"}`), status, got)
 	status, got = c.call(http.MethodGet, "/crm/v8/coql", "")
 	if status != 400 || got["code"] != "INVALID_REQUEST_METHOD" {
