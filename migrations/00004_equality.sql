@@ -39,18 +39,21 @@ CREATE TABLE sync_deletions (
 -- What is to be looked at next; entries that are settled for good have no due_at.
 CREATE INDEX sync_deletions_due_idx ON sync_deletions (module, due_at) WHERE due_at IS NOT NULL;
 
--- One row a verification, which may go on over several runs: the sweep has come to cursor_id.
+-- One row a verification, which may go on over several runs: the sweep has come to
+-- cursor_id, and is followed by a second look at every suspect. The counts are of what is
+-- still found then; repaired of what was mended.
 CREATE TABLE sync_verifications (
     id uuid PRIMARY KEY,
     module text NOT NULL,
     mode text NOT NULL,
     deep boolean NOT NULL DEFAULT false,
+    cause text,
     as_of timestamptz NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at timestamptz,
     verdict text NOT NULL DEFAULT 'running',
-    phase text NOT NULL DEFAULT 'sweep',
-    cursor_id text COLLATE "C",
+    swept boolean NOT NULL DEFAULT false,
+    cursor_id text COLLATE "C" NOT NULL DEFAULT '',
     checked bigint NOT NULL DEFAULT 0,
     missing bigint NOT NULL DEFAULT 0,
     stale bigint NOT NULL DEFAULT 0,
@@ -58,9 +61,10 @@ CREATE TABLE sync_verifications (
     wrongly_deleted bigint NOT NULL DEFAULT 0,
     wrongly_live bigint NOT NULL DEFAULT 0,
     unlisted bigint NOT NULL DEFAULT 0,
+    quarantined bigint NOT NULL DEFAULT 0,
     repaired bigint NOT NULL DEFAULT 0,
-    calls integer NOT NULL DEFAULT 0,
-    credits integer NOT NULL DEFAULT 0,
+    calls bigint NOT NULL DEFAULT 0,
+    credits bigint NOT NULL DEFAULT 0,
     duration_ms bigint NOT NULL DEFAULT 0,
     CONSTRAINT sync_verifications_mode_check CHECK (mode IN ('verify', 'repair')),
     CONSTRAINT sync_verifications_verdict_check CHECK (verdict IN ('running', 'equal', 'different', 'abandoned'))
@@ -69,16 +73,20 @@ CREATE INDEX sync_verifications_module_started_at_idx ON sync_verifications (mod
 -- A module has one verification under way at a time.
 CREATE UNIQUE INDEX sync_verifications_running_idx ON sync_verifications (module) WHERE verdict = 'running';
 
--- Rows that a verification suspects or has found different. settled: it turned out equal, or was mended.
+-- Rows that a verification suspected, and what became of each: a suspect is cleared by a
+-- second look (it was edited meanwhile), or confirmed, or repaired.
 CREATE TABLE sync_findings (
     verification_id uuid NOT NULL,
     record_id text COLLATE "C" NOT NULL,
     finding text NOT NULL,
-    settled boolean NOT NULL DEFAULT false,
+    state text NOT NULL DEFAULT 'suspected',
+    seen_at timestamptz NOT NULL,
     PRIMARY KEY (verification_id, record_id),
     CONSTRAINT sync_findings_finding_check CHECK (finding IN
-        ('missing', 'stale', 'different', 'wrongly_deleted', 'wrongly_live', 'unlisted', 'extra'))
+        ('missing', 'stale', 'different', 'wrongly_deleted', 'extra', 'wrongly_live', 'unlisted', 'quarantined')),
+    CONSTRAINT sync_findings_state_check CHECK (state IN ('suspected', 'cleared', 'confirmed', 'repaired'))
 );
+CREATE INDEX sync_findings_suspected_idx ON sync_findings (verification_id) WHERE state = 'suspected';
 
 -- What is at fault in a record, for programs; reason says the same for people. plan tells
 -- with which catalogue and table the record was last tried.
@@ -87,7 +95,11 @@ ALTER TABLE sync_quarantine
     ADD COLUMN value text,
     ADD COLUMN rule text,
     ADD COLUMN attempts integer NOT NULL DEFAULT 1,
-    ADD COLUMN plan text;
+    ADD COLUMN plan text NOT NULL DEFAULT '';
+-- Finds, at each claim, whether entries were last tried with another plan. A record without
+-- an id of Zoho's cannot be tried again.
+CREATE INDEX sync_quarantine_plan_idx ON sync_quarantine (module, plan)
+    WHERE settled_at IS NULL AND record_id NOT LIKE 'sha256:%';
 
 -- What was noticed of the org's schema, once each.
 CREATE TABLE sync_drift (

@@ -10,9 +10,11 @@ import (
 	"zohomirror/internal/postgres"
 )
 
-type migrateCmd struct{}
+type migrateCmd struct {
+	Folder string `default:"migrations/org" help:"Where the org's own migrations stand; they come last. It need not be there."`
+}
 
-func (migrateCmd) Run(ctx context.Context) error {
+func (c migrateCmd) Run(ctx context.Context) error {
 	settings, err := config.LoadDatabase(ctx, envconfig.OsLookuper())
 	if err != nil {
 		return err
@@ -26,6 +28,10 @@ func (migrateCmd) Run(ctx context.Context) error {
 	if err := store.Migrate(ctx); err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "the database is migrated", "schema", postgres.SchemaVersion)
+	applied, err := store.MigrateOrg(ctx, c.Folder)
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "the database is migrated", "schema", postgres.SchemaVersion, "org_migrations", len(applied))
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/sethvargo/go-envconfig"
 
@@ -15,14 +16,48 @@ import (
 )
 
 type syncCmd struct {
-	Module string `arg:"" help:"The module, e.g. leads."`
+	Module           string `arg:"" help:"The module, e.g. leads."`
+	AcceptMassDelete bool   `help:"Mark as deleted what Zoho lists, however many rows that are."`
+	Since            string `help:"Read again from this point in time on, e.g. 2026-01-31T08:00:00Z; the same call goes on where the last one stopped."`
+	RunID            string `name:"run-id" help:"A UUID for the run. Repeated with the same id, the command prints the recorded outcome and does no work."`
+}
+
+func (c syncCmd) request() (request mirror.Request, err error) {
+	request.AcceptMassDelete = c.AcceptMassDelete
+	var ok bool
+	if request.Module, ok = crm.Find(c.Module); !ok {
+		return request, fmt.Errorf("there is no module %.40q; there are %s", c.Module, strings.Join(crm.Modules(), ", "))
+	}
+	if c.RunID != "" {
+		if request.RunID, err = mirror.ParseRunID(c.RunID); err != nil {
+			return request, err
+		}
+	}
+	if c.Since != "" {
+		request.Since, err = mirror.ParseSince(c.Since, time.Now())
+	}
+	return request, err
 }
 
 func (c syncCmd) Run(ctx context.Context) error {
-	module, ok := crm.Find(c.Module)
-	if !ok {
-		return fmt.Errorf("there is no module %.40q; there are %s", c.Module, strings.Join(crm.Modules(), ", "))
+	request, err := c.request()
+	if err != nil {
+		return err
 	}
+	return withMirror(ctx, func(m *mirror.Mirror) error {
+		result, err := m.Run(context.WithoutCancel(ctx), request)
+		encoder := json.NewEncoder(os.Stdout)
+		encoder.SetIndent("", "  ")
+		if printed := encoder.Encode(result); printed != nil && err == nil {
+			err = printed
+		}
+		return err
+	})
+}
+
+// withMirror opens what the settings name for as long as do takes. Ctrl-C ends runs at
+// their next page.
+func withMirror(ctx context.Context, do func(*mirror.Mirror) error) error {
 	settings, err := config.Load(ctx, envconfig.OsLookuper())
 	if err != nil {
 		return err
@@ -33,13 +68,6 @@ func (c syncCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer m.Close()
-	defer context.AfterFunc(ctx, m.Stop)() // Ctrl-C ends the run at its next page
-
-	result, err := m.Run(context.WithoutCancel(ctx), module)
-	encoder := json.NewEncoder(os.Stdout)
-	encoder.SetIndent("", "  ")
-	if printed := encoder.Encode(result); printed != nil && err == nil {
-		err = printed
-	}
-	return err
+	defer context.AfterFunc(ctx, m.Stop)()
+	return do(m)
 }

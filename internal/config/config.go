@@ -44,6 +44,7 @@ type environment struct {
 	Overlap      string `env:"SYNC_OVERLAP, default=60s"`
 	StaleAfter   string `env:"LOCK_STALE_AFTER, default=30m"`
 	PageSize     string `env:"SYNC_PAGE_SIZE, default=2000"`
+	MassDelete   string `env:"SYNC_MASS_DELETE_PERCENT, default=5"`
 	Port         string `env:"PORT, default=8080"`
 	LogFormat    string `env:"LOG_FORMAT"`
 	LogLevel     string `env:"LOG_LEVEL, default=info"`
@@ -82,6 +83,17 @@ func LoadDatabase(ctx context.Context, from envconfig.Lookuper) (*Config, error)
 		return nil, err
 	}
 	return r.database(), r.failure()
+}
+
+// LoadZoho reads only what it takes to reach Zoho.
+func LoadZoho(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
+	r, err := read(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	c := r.log(&Config{})
+	c.Zoho = r.zoho()
+	return c, r.failure()
 }
 
 // A reader turns the environment into a Config and gathers what is wrong with it.
@@ -123,10 +135,15 @@ func (r *reader) required(name, value string) string {
 }
 
 func (r *reader) database() *Config {
-	c := &Config{DatabaseURL: r.required("DATABASE_URL", r.env.DatabaseURL), LogFormat: r.env.LogFormat}
+	c := &Config{DatabaseURL: r.required("DATABASE_URL", r.env.DatabaseURL)}
 	if what := notPostgres(c.DatabaseURL); what != "" {
 		r.problem("DATABASE_URL", what)
 	}
+	return r.log(c)
+}
+
+func (r *reader) log(c *Config) *Config {
+	c.LogFormat = r.env.LogFormat
 	if c.LogFormat != "" && c.LogFormat != "json" && c.LogFormat != "text" {
 		r.problem("LOG_FORMAT", "must be json or text")
 	}
@@ -164,6 +181,7 @@ func (r *reader) mirror() mirror.Config {
 		Overlap:    r.duration("SYNC_OVERLAP", r.env.Overlap, 2*time.Second),
 		StaleAfter: r.duration("LOCK_STALE_AFTER", r.env.StaleAfter, time.Second),
 		PageSize:   r.integer("SYNC_PAGE_SIZE", r.env.PageSize, 1, 2000),
+		MassDelete: r.integer("SYNC_MASS_DELETE_PERCENT", r.env.MassDelete, 0, 100),
 	}
 	if c.StaleAfter > 0 && c.Deadline >= c.StaleAfter {
 		r.problem("LOCK_STALE_AFTER", "must be longer than SYNC_DEADLINE, or a run that is at work would lose its lock")

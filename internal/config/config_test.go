@@ -35,7 +35,7 @@ func defaults() Config {
 		DatabaseURL: "postgres://u:p@localhost/db",
 		Zoho: zoho.Config{ClientID: "id", ClientSecret: "secret", RefreshToken: "token",
 			AccountsURL: "https://accounts.zoho.com", APIURL: "https://www.zohoapis.com"},
-		Mirror: mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000},
+		Mirror: mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5},
 		Port:   8080, LogLevel: slog.LevelInfo,
 	}
 }
@@ -61,6 +61,7 @@ func TestEachSetting(t *testing.T) {
 		"deadline":         {map[string]string{"SYNC_DEADLINE": "20s"}, func(c *Config) { c.Mirror.Deadline = 20 * time.Second }},
 		"overlap":          {map[string]string{"SYNC_OVERLAP": "2s"}, func(c *Config) { c.Mirror.Overlap = 2 * time.Second }},
 		"stale":            {map[string]string{"LOCK_STALE_AFTER": "1h"}, func(c *Config) { c.Mirror.StaleAfter = time.Hour }},
+		"mass delete":      {map[string]string{"SYNC_MASS_DELETE_PERCENT": "20"}, func(c *Config) { c.Mirror.MassDelete = 20 }},
 		"page":             {map[string]string{"SYNC_PAGE_SIZE": "1"}, func(c *Config) { c.Mirror.PageSize = 1 }},
 		"port":             {map[string]string{"PORT": "1"}, func(c *Config) { c.Port = 1 }},
 		"format":           {map[string]string{"LOG_FORMAT": "text"}, func(c *Config) { c.LogFormat = "text" }},
@@ -111,7 +112,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	_, err := Load(t.Context(), envconfig.MapLookuper(map[string]string{
 		"DATABASE_URL": "mysql://u:" + canary + "@h/db", "ZOHO_CLIENT_SECRET": `"` + canary + `"`, "ZOHO_DC": canary, "ZOHO_API_URL": "http://" + canary + ".com",
 		"ZOHO_ACCOUNTS_URL": "https://" + canary + "/path", "SYNC_DEADLINE": canary, "SYNC_OVERLAP": "1s", "LOCK_STALE_AFTER": "-1s",
-		"SYNC_PAGE_SIZE": "2001", "PORT": "70000", "LOG_FORMAT": canary, "LOG_LEVEL": canary,
+		"SYNC_PAGE_SIZE": "2001", "SYNC_MASS_DELETE_PERCENT": "101", "PORT": "70000", "LOG_FORMAT": canary, "LOG_LEVEL": canary,
 	}))
 	var problem *Error
 	if !errors.As(err, &problem) {
@@ -124,7 +125,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	}
 	want := map[string]bool{}
 	for _, name := range strings.Fields(`DATABASE_URL ZOHO_CLIENT_ID ZOHO_CLIENT_SECRET ZOHO_REFRESH_TOKEN ZOHO_DC ZOHO_API_URL ZOHO_ACCOUNTS_URL
-		SYNC_DEADLINE SYNC_OVERLAP LOCK_STALE_AFTER SYNC_PAGE_SIZE PORT LOG_FORMAT LOG_LEVEL`) {
+		SYNC_DEADLINE SYNC_OVERLAP LOCK_STALE_AFTER SYNC_PAGE_SIZE SYNC_MASS_DELETE_PERCENT PORT LOG_FORMAT LOG_LEVEL`) {
 		want[name] = true
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
@@ -175,6 +176,22 @@ func TestLoadDatabase(t *testing.T) {
 }
 
 // .env.example names every setting, and what it suggests can be used.
+func TestLoadZoho(t *testing.T) {
+	all := maps.Clone(least)
+	delete(all, "DATABASE_URL") // not needed
+	all["LOG_LEVEL"] = "debug"
+	c, err := LoadZoho(t.Context(), envconfig.MapLookuper(all))
+	want := &Config{Zoho: defaults().Zoho, LogLevel: slog.LevelDebug}
+	if diff := cmp.Diff(want, c); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	_, err = LoadZoho(t.Context(), envconfig.MapLookuper(map[string]string{"LOG_FORMAT": "xml"}))
+	var wrong *Error
+	if !errors.As(err, &wrong) || len(wrong.Problems) != 5 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestEnvExample(t *testing.T) {
 	text, err := os.ReadFile("../../.env.example")
 	if err != nil {

@@ -28,8 +28,9 @@ const (
 
 // Field maps one Zoho field to its column, or to two for Lookup and User.
 type Field struct {
-	API  string // Zoho's API name, e.g. Lead_Status
-	Kind Kind
+	API    string // Zoho's API name, e.g. Lead_Status
+	Kind   Kind
+	Column string // its column, or what its two columns' names begin with; empty: made from API
 }
 
 // Stream is one way to read a module in full and then by its changes: a COQL
@@ -53,6 +54,9 @@ const (
 	StreamModified       = "modified"
 	StreamConverted      = "converted"
 	StreamNewlyConverted = "newly_converted"
+
+	// StreamDeleted is no COQL stream: its checkpoint is that of the list of deleted records.
+	StreamDeleted = "deleted"
 )
 
 const (
@@ -62,7 +66,7 @@ const (
 	fieldConvertedAt  = "Converted_Date_Time"
 )
 
-var modules = []*Module{&leads, &deals}
+var modules = withPromoted(&leads, &deals)
 
 // Modules names all mirrored modules.
 func Modules() []string {
@@ -213,14 +217,30 @@ type Column struct {
 // columns returns the field's columns. Suffixes that only Zoho needs are cut:
 // Converted__s → converted; Account_Name → account_id, account_name.
 func (f Field) columns() []Column {
-	base := strings.ToLower(strings.TrimSuffix(f.API, "__s"))
-	if f.Kind != Lookup && f.Kind != User {
+	base := f.Column
+	if base == "" {
+		base = f.base()
+	}
+	if !f.paired() {
 		return []Column{{Name: base, Kind: f.Kind}}
 	}
-	base = strings.TrimSuffix(base, "_name")
 	id := Column{Name: base + "_id", Kind: f.Kind}
 	return []Column{id, {Name: base + "_name", Kind: f.Kind, Pair: id.Name}}
 }
+
+// paired reports whether the field has two columns, for an id and a name.
+func (f Field) paired() bool { return f.Kind == Lookup || f.Kind == User }
+
+func (f Field) base() string {
+	base := strings.ToLower(strings.TrimSuffix(f.API, "__s"))
+	if f.paired() {
+		base = strings.TrimSuffix(base, "_name")
+	}
+	return base
+}
+
+// Columns returns the field's columns.
+func (f Field) Columns() []Column { return f.columns() }
 
 // Columns returns all mapped columns of the module, id and bookkeeping aside.
 func (m *Module) Columns() []Column {

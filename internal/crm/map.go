@@ -17,6 +17,18 @@ type Batch struct {
 	Problems []Problem
 }
 
+// IDs names all records of the batch, those that do not fit included.
+func (b Batch) IDs() []string {
+	ids := make([]string, 0, len(b.Rows)+len(b.Problems))
+	for i := range b.Rows {
+		ids = append(ids, b.Rows[i].ID)
+	}
+	for i := range b.Problems {
+		ids = append(ids, b.Problems[i].ID)
+	}
+	return ids
+}
+
 // Map turns a page of records, JSON objects as Zoho sent them, into rows and problems.
 // A record given twice is kept once, in its newest version: one statement cannot
 // write the same row twice.
@@ -50,6 +62,7 @@ type mapper struct {
 	src    bytes.Buffer
 	custom []byte
 	faults []string
+	first  Fault // of faults
 }
 
 func (m *mapper) record(raw jsontext.Value, values []Value) (Row, *Problem) {
@@ -65,13 +78,13 @@ func (m *mapper) record(raw jsontext.Value, values []Value) (Row, *Problem) {
 	if modified.Valid {
 		row.Modified = modified.Time()
 	} else {
-		m.fault(fieldModifiedTime, "is missing")
+		m.fault(Fault{Field: fieldModifiedTime, Rule: ruleRequired}, "is missing")
 	}
 	if row.ID == "" {
-		m.fault(fieldID, "is missing")
+		m.fault(Fault{Field: fieldID, Rule: ruleRequired}, "is missing")
 	}
 	if len(m.faults) > 0 {
-		return Row{}, row.Problem(strings.Join(m.faults, "; "))
+		return Row{}, row.Problem(strings.Join(m.faults, "; "), m.first)
 	}
 	if m.plan.CustomFields {
 		row.CustomFields = string(append(m.custom, '}'))
@@ -80,13 +93,13 @@ func (m *mapper) record(raw jsontext.Value, values []Value) (Row, *Problem) {
 }
 
 // Problem says of a mapped row why it cannot be written.
-func (r *Row) Problem(reason string) *Problem {
+func (r *Row) Problem(reason string, fault Fault) *Problem {
 	id := r.ID
 	if id == "" {
 		digest := sha256.Sum256([]byte(r.Record))
 		id = "sha256:" + hex.EncodeToString(digest[:16])
 	}
-	return &Problem{ID: id, Modified: r.Modified, Reason: reason, Record: r.Record}
+	return &Problem{ID: id, Modified: r.Modified, Reason: reason, Record: r.Record, Fault: fault}
 }
 
 // members reads each member of the record into its place.
@@ -95,7 +108,7 @@ func (m *mapper) members(row *Row) {
 	m.src.WriteString(row.Record)
 	m.dec.Reset(&m.src, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if open, err := m.dec.ReadToken(); err != nil || open.Kind() != '{' {
-		m.fault("record", "is not a JSON object")
+		m.fault(Fault{Rule: ruleObject}, "record is not a JSON object")
 		return
 	}
 	for m.dec.PeekKind() == '"' {
@@ -129,19 +142,31 @@ func (m *mapper) members(row *Row) {
 	}
 	m.custom = bytes.TrimSuffix(m.custom, []byte{','})
 	if end, err := m.dec.ReadToken(); err != nil || end.Kind() != '}' {
-		m.fault("record", "is not a whole JSON object")
+		m.fault(Fault{Rule: ruleObject}, "record is not a whole JSON object")
 	}
 }
 
-func (m *mapper) fault(field, what string) {
-	m.faults = append(m.faults, field+" "+what)
+// Rules that are not a column's type.
+const (
+	ruleObject    = "json object"
+	ruleRequired  = "required"
+	ruleID        = "record id"
+	ruleReference = "reference"
+	ruleSingle    = "single value"
+)
+
+func (m *mapper) fault(f Fault, what string) {
+	if len(m.faults) == 0 {
+		m.first = f
+	}
+	m.faults = append(m.faults, strings.TrimPrefix(f.Field+" "+what, " "))
 }
 
 // id accepts digits only: ids stand bare in COQL.
 func (m *mapper) id(src source) string {
 	id, ok := src.scalar()
 	if !ok || id == "" || !allDigits(id) {
-		m.fault(fieldID, "is "+src.excerpt()+", not a record id")
+		m.fault(Fault{fieldID, src.content(), ruleID}, "is "+src.excerpt()+", not a record id")
 		return ""
 	}
 	return id
@@ -162,7 +187,11 @@ func (m *mapper) standard(to member, src source, values []Value) {
 	}
 	value, fault := coerce(to, src)
 	if fault != "" {
-		m.fault(m.nameOf(to), fmt.Sprintf("is %s, %s", src.excerpt(), fault))
+		f := Fault{m.plan.fieldOf(to.column), src.content(), to.rule()}
+		if _, single := src.scalar(); !single && to.kind != Boolean {
+			f.Rule = ruleSingle
+		}
+		m.fault(f, fmt.Sprintf("is %s, %s", src.excerpt(), fault))
 	}
 	values[to.column] = value
 }
@@ -171,7 +200,7 @@ func (m *mapper) standard(to member, src source, values []Value) {
 func (m *mapper) lookup(to member, src source, values []Value) {
 	id, name, ok := src.reference()
 	if !ok {
-		m.fault(m.nameOf(to), "is "+src.excerpt()+", not a reference to a record")
+		m.fault(Fault{m.plan.fieldOf(to.column), src.content(), ruleReference}, "is "+src.excerpt()+", not a reference to a record")
 		return
 	}
 	values[to.column] = id
@@ -185,14 +214,4 @@ func (m *mapper) lookup(to member, src source, values []Value) {
 		}
 	}
 	values[to.column+1] = name
-}
-
-// nameOf names the field for the reader of a fault; faults are rare.
-func (m *mapper) nameOf(to member) string {
-	for name, other := range m.plan.members {
-		if other.column == to.column && !other.custom {
-			return name
-		}
-	}
-	return m.plan.Columns[to.column].Name
 }

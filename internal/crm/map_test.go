@@ -169,13 +169,23 @@ func TestCoerce(t *testing.T) {
 
 func TestMapProblems(t *testing.T) {
 	p := deals.Plan(Metadata{})
-	tests := []struct{ record, id, reason string }{
-		{`{"Modified_Time":"2026-01-01T00:00:00Z"}`, "sha256:", "id is missing"},
-		{`{"id":"1 or 1=1","Modified_Time":"2026-01-01T00:00:00Z"}`, "sha256:", `id is "1 or 1=1", not a record id; id is missing`},
-		{`{"id":"1"}`, "1", "Modified_Time is missing"},
-		{`[1]`, "sha256:", "record is not a JSON object; Modified_Time is missing; id is missing"},
-		{`{"id":"1","Modified_Time":"2026-01-01T00:00:00Z","Amount":"x","Probability":"y"}`, "1",
-			`Amount is "x", not a number; Probability is "y", not a whole number of at most 64 bits`},
+	const head = `{"id":"1","Modified_Time":"2026-01-01T00:00:00Z",`
+	tests := []struct {
+		record, id, reason string
+		fault              Fault
+	}{
+		{`{"Modified_Time":"2026-01-01T00:00:00Z"}`, "sha256:", "id is missing", Fault{"id", "", "required"}},
+		{`{"id":"1 or 1=1","Modified_Time":"2026-01-01T00:00:00Z"}`, "sha256:", `id is "1 or 1=1", not a record id; id is missing`, Fault{"id", "1 or 1=1", "record id"}},
+		{`{"id":"1"}`, "1", "Modified_Time is missing", Fault{"Modified_Time", "", "required"}},
+		{`[1]`, "sha256:", "record is not a JSON object; Modified_Time is missing; id is missing", Fault{Rule: "json object"}},
+		{head + `"Amount":"x","Probability":"y"}`, "1",
+			`Amount is "x", not a number; Probability is "y", not a whole number of at most 64 bits`, Fault{"Amount", "x", "numeric(14,2)"}},
+		{head + `"Amount":0.005}`, "1", `Amount is 0.005, which numeric(14,2) cannot hold without rounding`, Fault{"Amount", "0.005", "numeric(14,2)"}},
+		{head + `"Probability":[1]}`, "1", `Probability is [1], where a single value belongs`, Fault{"Probability", "[1]", "single value"}},
+		{head + `"Closing_Date":"soon"}`, "1", `Closing_Date is "soon", not a date such as 2026-12-31`, Fault{"Closing_Date", "soon", "date"}},
+		{head + `"Locked__s":{}}`, "1", `Locked__s is {}, not true or false`, Fault{"Locked__s", "{}", "boolean"}},
+		{head + `"Created_Time":"\u0000"}`, "1", `Created_Time is "\u0000", not a datetime such as 2026-12-31T10:00:00+01:00`, Fault{"Created_Time", "\uFFFD", "timestamptz"}},
+		{head + `"Account_Name":{"name":"Zylker"}}`, "1", `Account_Name is {"name":"Zylker"}, not a reference to a record`, Fault{"Account_Name", `{"name":"Zylker"}`, "reference"}},
 	}
 	for _, tt := range tests {
 		batch := p.Map([]jsontext.Value{jsontext.Value(tt.record)})
@@ -183,8 +193,8 @@ func TestMapProblems(t *testing.T) {
 			t.Fatalf("%s: %d problems", tt.record, len(batch.Problems))
 		}
 		got := batch.Problems[0]
-		if !strings.HasPrefix(got.ID, tt.id) || got.Reason != tt.reason || got.Record != tt.record {
-			t.Errorf("%s: problem %+v", tt.record, got)
+		if !strings.HasPrefix(got.ID, tt.id) || got.Reason != tt.reason || got.Record != tt.record || got.Fault != tt.fault {
+			t.Errorf("%s: problem %+v, want %+v", tt.record, got, tt.fault)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -15,20 +16,27 @@ type Metadata struct {
 	Fields  []zoho.Field      // of the module, all layouts
 	Users   map[string]string // user id → full name
 	Refused []string          // API names that Zoho refused as columns
+	Gone    []string          // API names that could be read once
 	Money   map[string]Width  // column → what the database can hold; absent: numeric(14,2)
+
+	MaxColumns int // what a SELECT may name, id included; 0 is zoho.MaxColumns
 }
 
 // Width is the precision and scale of a numeric column; the zero Width has no bounds.
-type Width struct{ Precision, Scale int }
+type Width struct {
+	Precision int `json:"precision"`
+	Scale     int `json:"scale"`
+}
 
 var defaultWidth = Width{Precision: 14, Scale: 2}
 
 // Plan says what one run reads of a module and which columns it writes.
 type Plan struct {
-	Select       []string // API names for COQL
-	Columns      []Column // columns written, id aside
-	CustomFields bool     // custom_fields is read and written
-	KeptKeys     []string // keys of custom_fields that were not read and keep their stored values
+	Select       []string   // API names for COQL
+	Slices       [][]string // Select in parts that one SELECT each may name, most often one
+	Columns      []Column   // columns written, id aside
+	CustomFields bool       // custom_fields is read and written
+	KeptKeys     []string   // keys of custom_fields that were not read and keep their stored values
 
 	members  map[string]member
 	users    map[string]string
@@ -67,14 +75,14 @@ func (m *Module) Plan(meta Metadata) *Plan {
 		members:      make(map[string]member, len(m.Fields)+len(meta.Fields)),
 		users:        meta.Users,
 	}
-	listed := make(map[string]bool, len(meta.Fields))
+	listed := make(map[string]string, len(meta.Fields)) // field → its data type
 	for _, f := range meta.Fields {
-		listed[f.APIName] = true
+		listed[f.APIName] = cmp.Or(f.DataType, "unknown")
 	}
 	mapped := make(map[string]bool, len(m.Fields))
 	for _, f := range m.Fields {
 		mapped[f.API] = true
-		wanted := meta.Fields == nil || listed[f.API] || m.Essential(f.API)
+		wanted := meta.Fields == nil || listed[f.API] != "" || m.Essential(f.API)
 		if wanted && !slices.Contains(meta.Refused, f.API) {
 			p.add(f, meta.Money)
 		}
@@ -89,6 +97,19 @@ func (m *Module) Plan(meta Metadata) *Plan {
 			p.members[f.APIName] = member{kind: JSON, custom: true}
 		}
 	}
+	for _, api := range meta.Gone {
+		if _, read := p.members[api]; !read && !mapped[api] && !slices.Contains(p.KeptKeys, api) {
+			p.KeptKeys = append(p.KeptKeys, api)
+		}
+	}
+	p.Slices = m.slices(p.Select, listed, cmp.Or(meta.MaxColumns, zoho.MaxColumns))
+	return p
+}
+
+// TimePlan reads ids and Modified_Time alone.
+func (m *Module) TimePlan() *Plan {
+	p := &Plan{members: map[string]member{}}
+	p.add(Field{API: fieldModifiedTime, Kind: Time}, nil)
 	return p
 }
 

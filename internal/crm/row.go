@@ -31,6 +31,14 @@ type Row struct {
 type Problem struct {
 	ID       string    // Zoho's id, or a digest of the record where it has none
 	Modified time.Time // zero where it could not be read
-	Reason   string
-	Record   string // as Zoho sent it
+	Reason   string    // for people; names every fault
+	Record   string    // as Zoho sent it
+	Fault              // the first one, for programs
+}
+
+// Fault says what does not fit. Each part is empty where it cannot be told.
+type Fault struct {
+	Field string // its API name
+	Value string // a string's content, or another value's JSON
+	Rule  string // what the value breaks: a type, or the name or SQLSTATE of a database's refusal
 }

@@ -34,6 +34,8 @@ type victim struct {
 	Zoho     zoho.Config
 	Database string
 	Module   string
+	Mode     string
+	Since    time.Time
 	Config   mirror.Config
 }
 
@@ -57,7 +59,7 @@ func runVictim(encoded string) {
 		panic(err)
 	}
 	module, _ := crm.Find(v.Module)
-	_, err = m.Run(context.Background(), module)
+	_, err = m.Run(context.Background(), mirror.Request{Module: module, Mode: v.Mode, Since: v.Since})
 	switch {
 	case err == nil:
 		status, _ := os.ReadFile("/proc/self/status") // for benchmarks, on Linux
@@ -73,7 +75,15 @@ func runVictim(encoded string) {
 
 func (o *org) victim(t *testing.T, database, module string, config mirror.Config) *exec.Cmd {
 	t.Helper()
-	encoded, err := json.Marshal(victim{Zoho: o.source(), Database: database, Module: module, Config: config})
+	found, _ := crm.Find(module)
+	return o.victimOf(t, database, mirror.Request{Module: found}, config)
+}
+
+func (o *org) victimOf(t *testing.T, database string, request mirror.Request, config mirror.Config) *exec.Cmd {
+	t.Helper()
+	encoded, err := json.Marshal(victim{
+		Zoho: o.source(), Database: database, Module: request.Module.Name, Mode: request.Mode, Since: request.Since, Config: config,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +185,7 @@ func trial(t *testing.T, o *org, bad []string) {
 	t.Helper()
 	module, _ := crm.Find("deals")
 	began := time.Now()
-	if result, err := o.mirror.Run(t.Context(), module); err != nil || result.Status != mirror.StatusSkipped {
+	if result, err := o.mirror.Run(t.Context(), mirror.Request{Module: module}); err != nil || result.Status != mirror.StatusSkipped {
 		t.Errorf("the tick that comes soon: %v, %+v", err, result)
 	}
 	o.config.StaleAfter = time.Nanosecond

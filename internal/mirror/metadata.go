@@ -15,10 +15,7 @@ import (
 
 const (
 	metadataAge = time.Hour      // fields and users are asked for again after this
-	refusedAge  = 24 * time.Hour // a refused column is tried again after this
-
-	// maxColumns is what a COQL SELECT may name (zoho-api, "Paging, limits, cost").
-	maxColumns = 500
+	refusedAge  = 24 * time.Hour // what Zoho refused is tried again after this
 )
 
 // metadata is what the run knows of the module beyond the catalogue. A part that the token
@@ -27,11 +24,14 @@ type metadata struct {
 	fields  fieldsEntry
 	users   usersEntry
 	refused map[string]time.Time // column → when Zoho refused it
+	columns columnsEntry
+	retried []string // columns that were refused, and are tried again
 }
 
 type fieldsEntry struct {
 	Unavailable bool         `json:"unavailable,omitempty"`
 	Fields      []zoho.Field `json:"fields,omitempty"`
+	Gone        []string     `json:"gone,omitempty"` // could be read once
 }
 
 type usersEntry struct {
@@ -53,9 +53,14 @@ func (r *run) readMetadata(ctx context.Context) error {
 			}
 			r.log.WarnContext(ctx, "the fields metadata cannot be read: custom_fields are left as they are", "error", err,
 				"hint", "give the token the scope ZohoCRM.settings.fields.READ")
-			return fieldsEntry{Unavailable: true}, nil
+			return fieldsEntry{Unavailable: true, Gone: r.meta.fields.Gone}, nil
+		} else if err != nil {
+			return fieldsEntry{}, err
 		}
-		return fieldsEntry{Fields: fields}, err
+		if err := lacks(module, fields); err != nil {
+			return fieldsEntry{}, err
+		}
+		return r.noticeFields(ctx, fields)
 	})
 	if err != nil {
 		return err
@@ -81,7 +86,7 @@ func (r *run) readMetadata(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.readRefused()
+	return errors.Join(r.readRefused(), r.readColumns())
 }
 
 // unavailable reports whether the token may not read something, now or later.
@@ -121,44 +126,46 @@ func (r *run) readRefused() error {
 			return fmt.Errorf("read the refused columns of %s: %w", r.claimed.Module.Name, err)
 		}
 	}
-	maps.DeleteFunc(r.meta.refused, func(_ string, at time.Time) bool { return time.Since(at) > refusedAge })
+	maps.DeleteFunc(r.meta.refused, func(column string, at time.Time) bool {
+		old := time.Since(at) > refusedAge
+		if old {
+			r.meta.retried = append(r.meta.retried, column)
+		}
+		return old
+	})
 	return nil
 }
 
 // refuse leaves a column out that Zoho does not know, for this run and, for a day, for all.
 func (r *run) refuse(ctx context.Context, column string) error {
 	module := r.claimed.Module
-	if module.Essential(column) || !slices.Contains(r.plan.Select, column) {
+	if module.Essential(column) {
+		return &lackError{module.Name, column}
+	}
+	if !slices.Contains(r.plan.Select, column) {
 		return fmt.Errorf("%s cannot be read without the column %s", module.Name, column)
 	}
 	r.log.WarnContext(ctx, "Zoho does not know a column: it is left out, and its stored values stay", "column", column,
 		"hint", "if an administrator deleted the field, nothing is to be done; it is tried again within a day")
 	r.meta.refused[column] = time.Now()
-	if err := r.replan(); err != nil {
-		return err
-	}
-	return r.db.SaveMetadata(ctx, r.refusedKey(), r.meta.refused)
+	r.replan()
+	return r.noticeRefusal(ctx, column)
 }
 
 // replan settles what the run reads and writes from what it knows now.
-func (r *run) replan() error {
+func (r *run) replan() {
 	meta := crm.Metadata{
 		Fields:  r.meta.fields.Fields,
 		Users:   r.meta.users.Names,
 		Refused: slices.Collect(maps.Keys(r.meta.refused)),
+		Gone:    r.meta.fields.Gone,
 		Money:   r.claimed.Money,
+
+		MaxColumns: r.meta.columns.Max,
 	}
 	if !r.meta.users.Unavailable && meta.Users == nil {
 		meta.Users = map[string]string{}
 	}
 	r.plan = r.claimed.Module.Plan(meta)
-	if n := len(r.plan.Select); n > maxColumns {
-		return errors.New(tooManyColumns(r.claimed.Module.Name, n))
-	}
 	r.writer = r.claimed.Writer(r.plan)
-	return nil
-}
-
-func tooManyColumns(module string, n int) string {
-	return fmt.Sprintf("%s has %d readable fields, and a query may name %d: nothing was read", module, n, maxColumns)
 }

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"zohomirror/internal/crm"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
@@ -26,6 +24,7 @@ type Config struct {
 	Overlap    time.Duration // how late Zoho may show an edit
 	StaleAfter time.Duration // a lock not renewed for so long is taken over
 	PageSize   int           // records a page may ask for, at most 2000
+	MassDelete int           // percent of a module's rows that may be listed as deleted at once
 }
 
 // Mirror runs modules. It is safe for concurrent use.
@@ -68,6 +67,7 @@ const (
 	StatusOK      = "ok"
 	StatusSkipped = "skipped"
 	StatusFailed  = "failed"
+	StatusRunning = "running" // of a repeated call whose first is still at work
 )
 
 // Why a run ended.
@@ -78,25 +78,30 @@ const (
 	reasonLockHeld   = "lock-held"
 )
 
-// Run reads one module's changes and writes them. The error is non-nil exactly when the
-// result's status is failed; whatever was committed before stays, with its checkpoint.
-// It ends by itself within Config.Deadline.
-func (m *Mirror) Run(ctx context.Context, module *crm.Module) (Result, error) {
-	id, err := uuid.NewV7()
+// Run does what is requested: in mode sync it reads one module's changes and writes them.
+// The error is non-nil exactly when the result's status is failed; whatever was committed
+// before stays, with its checkpoint. It ends by itself within Config.Deadline.
+func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
+	request, err := request.completed()
 	if err != nil {
 		return Result{}, err
 	}
 	started := time.Now()
+	module, id := request.Module, request.RunID
 	log := m.log.With("run_id", id.String(), "module", module.Name)
 	ctx, cancel := context.WithDeadline(ctx, started.Add(m.config.Deadline-m.reserve()))
 	defer cancel()
 
 	db := m.db.WithLog(log)
-	claimed, err := db.Claim(ctx, module, id, postgres.ModeSync, m.config.StaleAfter)
-	if err != nil {
-		return unclaimed(ctx, log, id, module, started, err)
+	claim := db.Claim
+	if request.repeatable {
+		claim = db.ClaimOnce
 	}
-	r := &run{Mirror: m, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
+	claimed, err := claim(ctx, module, id, request.Mode, m.config.StaleAfter)
+	if err != nil {
+		return unclaimed(ctx, log, request, started, err)
+	}
+	r := &run{Mirror: m, request: request, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
 	err = r.readAll(ctx)
 	return r.close(ctx, err)
 }
@@ -105,8 +110,13 @@ func (m *Mirror) Run(ctx context.Context, module *crm.Module) (Result, error) {
 func (m *Mirror) reserve() time.Duration { return m.config.Deadline / 10 }
 
 // unclaimed is the result of a run that did not get the lock.
-func unclaimed(ctx context.Context, log *slog.Logger, id uuid.UUID, module *crm.Module, started time.Time, err error) (Result, error) {
-	result := Result{RunID: id, Module: module.Name, Duration: time.Since(started)}
+func unclaimed(ctx context.Context, log *slog.Logger, request Request, started time.Time, err error) (Result, error) {
+	result := Result{RunID: request.RunID, Module: request.Module.Name, Mode: request.Mode, Duration: time.Since(started)}
+	var recorded *postgres.Recorded
+	if errors.As(err, &recorded) {
+		log.InfoContext(ctx, "run not repeated: its outcome is recorded", "status", recorded.Status)
+		return repeated(request, recorded)
+	}
 	var held *postgres.Held
 	if errors.As(err, &held) {
 		log.InfoContext(ctx, "run skipped", "reason", reasonLockHeld, "held_since", held.Since)
@@ -121,19 +131,25 @@ func unclaimed(ctx context.Context, log *slog.Logger, id uuid.UUID, module *crm.
 // A run is one bounded pass over a module that holds its lock.
 type run struct {
 	*Mirror
+	request Request
 	zoho    *zoho.Client
 	db      *postgres.Store
 	log     *slog.Logger
 	claimed *postgres.Run
 	started time.Time
 
-	meta    metadata
-	plan    *crm.Plan
-	writer  *postgres.Writer
-	counts  postgres.Counts
-	slowest time.Duration // the longest that Zoho took for a page
-	more    bool
-	reason  string
+	meta         metadata
+	plan         *crm.Plan
+	writer       *postgres.Writer
+	noticed      map[crm.Drift]bool // in this run
+	counts       postgres.Counts
+	replays      *Replay       // mode replay
+	slowest      time.Duration // the longest that Zoho took for a page
+	more         bool
+	reason       string
+	listedAt     time.Time // Zoho's time of the last list of deleted records
+	verification *postgres.Verification
+	sweep        string // why ids must be compared; empty: they need not
 }
 
 // readAll reads every stream of the module to its end, or until the run must stop.
@@ -141,15 +157,37 @@ func (r *run) readAll(ctx context.Context) error {
 	if err := r.readMetadata(ctx); err != nil {
 		return err
 	}
-	if err := r.replan(); err != nil {
+	if err := r.noticeCatalogue(ctx); err != nil {
 		return err
 	}
+	r.replan()
+	switch r.claimed.Mode {
+	case ModeSince:
+		return r.readSince(ctx)
+	case ModeReplay:
+		return r.replay(ctx)
+	}
 	for _, stream := range r.claimed.Module.Streams {
-		if err := r.readStream(ctx, stream); err != nil || r.more {
+		if err := r.readStream(ctx, stream); err != nil {
 			return err
 		}
+		if r.more {
+			break
+		}
 	}
-	return nil
+	if r.isStopping() {
+		return nil
+	}
+	if err := r.carryDeletions(ctx); err != nil || r.more {
+		return err
+	}
+	if err := r.retry(ctx); err != nil || r.more {
+		return err
+	}
+	if err := r.fill(ctx); err != nil || r.more {
+		return err
+	}
+	return r.verifyModule(ctx)
 }
 
 // readStream reads a stream's window page by page: while one is written, the next is fetched.
@@ -174,7 +212,13 @@ func (r *run) readStream(ctx context.Context, stream crm.Stream) error {
 			next = reader.fetch(ctx)
 		}
 		if err := r.write(ctx, reader, page, end); err != nil {
+			late := ctx.Err() != nil && r.counts.Pages > 0
 			drain(cancel, next, proceed)
+			if late {
+				r.more, r.reason = true, reasonTimeBudget
+				r.log.WarnContext(ctx, "the database did not take a page within the run's time; the next run reads it again", "error", err)
+				return nil
+			}
 			return err
 		}
 		if !proceed {
@@ -187,12 +231,16 @@ func (r *run) readStream(ctx context.Context, stream crm.Stream) error {
 // write maps a page and commits it with the checkpoint that it brings.
 func (r *run) write(ctx context.Context, reader *reader, page *zoho.Page, end pageEnd) error {
 	checkpoints := reader.checkpoints(r.claimed.Checkpoints, end)
-	counts, err := r.writer.Page(ctx, r.plan.Map(page.Records), checkpoints...)
+	batch := r.plan.Map(page.Records)
+	counts, err := r.writer.Page(ctx, batch, checkpoints...)
 	if err != nil {
 		return err
 	}
 	for _, c := range checkpoints {
 		r.claimed.Checkpoints[c.Stream] = c
+	}
+	if err := r.noticeRefusedRows(ctx, batch, counts); err != nil {
+		return err
 	}
 	r.counts = r.counts.Plus(counts)
 	r.log.DebugContext(ctx, "page written", "stream", reader.stream.Name, "rows", counts.Processed,
@@ -201,13 +249,20 @@ func (r *run) write(ctx context.Context, reader *reader, page *zoho.Page, end pa
 	return nil
 }
 
-// mayGoOn reports whether there is time for one more page; if not, it notes why.
-func (r *run) mayGoOn() bool {
+func (r *run) isStopping() bool {
 	select {
 	case <-r.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// mayGoOn reports whether there is time for one more page; if not, it notes why.
+func (r *run) mayGoOn() bool {
+	if r.isStopping() {
 		r.reason = reasonStopping
 		return false
-	default:
 	}
 	if time.Since(r.started)+r.slowest+2*r.reserve() > r.config.Deadline {
 		r.reason = reasonTimeBudget
@@ -219,6 +274,7 @@ func (r *run) mayGoOn() bool {
 // close ends the run: its row is closed and its lock freed in one transaction, which has
 // a limit of its own since the run's time may be spent.
 func (r *run) close(ctx context.Context, failure error) (Result, error) {
+	failure = judged(r.claimed.Module, failure)
 	outcome := postgres.Outcome{
 		Watermark: r.claimed.Checkpoints[crm.StreamModified].Watermark,
 		Calls:     r.zoho.Usage().Calls(),
@@ -229,7 +285,7 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 	if failure != nil {
 		outcome.Reason, outcome.Err, outcome.Hint = "", failure.Error(), hint(failure)
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(r.reserve(), time.Second))
+	closing, cancel := r.closingContext(ctx)
 	defer cancel()
 	if err := r.claimed.Close(closing, r.counts, outcome); err != nil && !errors.Is(failure, postgres.ErrLockLost) {
 		failure = errors.Join(failure, err)
@@ -246,6 +302,11 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 		"pages", r.counts.Pages, "more", r.more, "reason", r.reason, "watermark", outcome.Watermark,
 		"duration_ms", result.Duration.Milliseconds())
 	return result, nil
+}
+
+// closingContext has a limit of its own: the run's time may be spent.
+func (r *run) closingContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), max(r.reserve(), time.Second))
 }
 
 // hint says what the operator should do about an error.

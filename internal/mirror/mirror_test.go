@@ -62,7 +62,7 @@ func TestMirrorEqualsTheCRM(t *testing.T) {
 	o.Advance(time.Minute)
 	before := value[string](t, o, "SELECT jsonb_agg(jsonb_build_array(id, ctid, xmin, synced_at) ORDER BY id)::text FROM leads")
 	o.ResetCalls()
-	if got := o.run(t, "leads"); got.Counts.Processed != 0 || len(o.Calls()) != 3 {
+	if got := o.run(t, "leads"); got.Counts.Processed != 0 || len(o.Calls()) != 4 {
 		t.Errorf("idle tick: %+v, calls %+v", got, o.Calls())
 	}
 	if after := value[string](t, o, "SELECT jsonb_agg(jsonb_build_array(id, ctid, xmin, synced_at) ORDER BY id)::text FROM leads"); after != before {

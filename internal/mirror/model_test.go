@@ -25,7 +25,7 @@ func TestPromise01NothingIsMissed(t *testing.T) {
 		lag := time.Duration(rapid.IntRange(0, 59).Draw(rt, "lag")) * time.Second
 		config := mirror.Config{Deadline: 20 * time.Second, Overlap: time.Minute, StaleAfter: time.Hour,
 			PageSize: rapid.IntRange(1, 7).Draw(rt, "page")}
-		m := newModel(t, o, lag, config)
+		m := newModel(t, o, zohosim.Config{VisibilityLag: lag}, config)
 		defer m.org.mirror.Close()
 		rt.Repeat(map[string]func(*rapid.T){
 			"insert": func(rt *rapid.T) { m.insert(rapid.IntRange(1, 4).Draw(rt, "n")) },
@@ -56,10 +56,11 @@ type model struct {
 }
 
 // newModel is an empty org with the database of another.
-func newModel(t *testing.T, with *org, lag time.Duration, config mirror.Config) *model {
+func newModel(t *testing.T, with *org, sim zohosim.Config, config mirror.Config) *model {
 	t.Helper()
 	m := &model{t: t, org: &org{clock: &clock{now: noon}, config: config, database: with.database, db: with.db, log: &lockedBuffer{}}}
-	m.org.serve(t, zohosim.Config{Now: m.org.Now, VisibilityLag: lag})
+	sim.Now = m.org.Now
+	m.org.serve(t, sim)
 	m.org.mirror = m.org.process(t, with.database)
 	m.org.OnCall(func(c zohosim.Call) {
 		if m.between == nil || c.Path != "/crm/v8/coql" {
@@ -108,7 +109,7 @@ func (m *model) tick(seed uint64) {
 	m.between = rand.New(rand.NewPCG(seed, seed))
 	defer func() { m.between = nil }()
 	module, _ := crm.Find("leads")
-	if result, err := m.org.mirror.Run(m.t.Context(), module); err != nil {
+	if result, err := m.org.mirror.Run(m.t.Context(), mirror.Request{Module: module}); err != nil {
 		m.t.Fatalf("tick: %v, %+v", err, result)
 	}
 }

@@ -56,7 +56,8 @@ type fetched struct {
 func (r *reader) fetch(ctx context.Context) <-chan fetched {
 	query := zoho.Query{
 		Module:  r.run.claimed.Module.API,
-		Columns: r.run.plan.Select,
+		Columns: r.run.plan.Slices[0],
+		Further: r.run.plan.Slices[1:],
 		Filter:  r.stream.Filter,
 		OrderBy: r.stream.OrderBy,
 		After:   r.after,
@@ -80,7 +81,8 @@ func drain(cancel context.CancelFunc, next <-chan fetched, pending bool) {
 }
 
 // await returns the page that is on its way. It mends what can be mended by asking again:
-// a column that Zoho does not know is left out, a page that is too large is halved. It
+// a column that Zoho does not know is left out, too many columns are read in narrower
+// slices, a page that is too large is halved. It
 // returns no page and no error where the run's time ended while it waited, but not before
 // the run had committed something.
 func (r *run) await(ctx context.Context, reader *reader, next <-chan fetched) (*zoho.Page, error) {
@@ -90,9 +92,13 @@ func (r *run) await(ctx context.Context, reader *reader, next <-chan fetched) (*
 		column, unknown := zoho.UnknownColumn(got.err)
 		switch {
 		case got.err == nil:
-			return got.page, nil
+			return got.page, r.keepColumns(ctx)
 		case unknown:
 			if err := r.refuse(ctx, column); err != nil {
+				return nil, errors.Join(err, got.err)
+			}
+		case zoho.LimitExceeded(got.err):
+			if err := r.narrow(ctx); err != nil {
 				return nil, errors.Join(err, got.err)
 			}
 		case errors.Is(got.err, zoho.ErrPageTooLarge) && reader.size() > 1:
@@ -112,38 +118,44 @@ func (r *run) await(ctx context.Context, reader *reader, next <-chan fetched) (*
 // endOf places the page in the window.
 func (r *reader) endOf(page *zoho.Page) (pageEnd, error) {
 	end := pageEnd{more: page.More, asOf: page.AsOf, zohoClock: page.ZohoClock}
-	if len(page.Records) == 0 {
+	if len(page.Places) == 0 {
 		return end, nil
 	}
-	id, at, ok := r.run.plan.Last(page.Records, r.stream.OrderBy)
+	id, at, ok := r.run.plan.Last(page.Places, r.stream.OrderBy)
 	if ok {
 		end.last = zoho.Cursor{Time: at, ID: id}
 	}
 	if end.more && (!ok || end.last == r.after) {
 		return pageEnd{}, fmt.Errorf("read %s, stream %s: a page of %d records has none with an id and a %s after %s: there is no place to go on from",
-			r.run.claimed.Module.Name, r.stream.Name, len(page.Records), r.stream.OrderBy, r.after.Time)
+			r.run.claimed.Module.Name, r.stream.Name, len(page.Places), r.stream.OrderBy, r.after.Time)
 	}
 	return end, nil
 }
 
 // advance moves the reader behind the page. Only a full page lets the next one ask for more.
 func (r *reader) advance(page *zoho.Page, end pageEnd) {
-	if len(page.Records) >= r.size() && r.step < len(ramp)-1 {
+	if len(page.Places) >= r.size() && r.step < len(ramp)-1 {
 		r.step++
 	}
 	r.after = end.last
 }
 
-// checkpoints returns what commits with the page: the stream's own checkpoint and, with the
-// first page ever of the converted leads, the start of the newly converted: whoever was
-// converted before that page was asked for is in this stream.
+// checkpoints returns what commits with the page: the stream's own checkpoint and, with a
+// stream's first page ever, the start of what is read by another clock: whoever was
+// converted, or deleted, before that page was asked for is in this stream, or not in the mirror.
 func (r *reader) checkpoints(known map[string]postgres.Checkpoint, end pageEnd) []postgres.Checkpoint {
 	r.checkpoint = windowAfter(r.checkpoint, end, r.run.config.Overlap)
 	all := []postgres.Checkpoint{r.checkpoint}
-	if r.first && r.stream.Name == crm.StreamConverted && end.zohoClock {
-		if _, begun := known[crm.StreamNewlyConverted]; !begun {
-			all = append(all, postgres.Checkpoint{Stream: crm.StreamNewlyConverted, Watermark: end.asOf.Truncate(time.Second)})
+	begin := func(c postgres.Checkpoint) {
+		if _, begun := known[c.Stream]; !begun {
+			all = append(all, c)
 		}
+	}
+	switch {
+	case r.first && r.stream.Name == crm.StreamModified:
+		begin(firstDeletion(end, r.run.config.Overlap))
+	case r.first && r.stream.Name == crm.StreamConverted && end.zohoClock:
+		begin(postgres.Checkpoint{Stream: crm.StreamNewlyConverted, Watermark: end.asOf.Truncate(time.Second)})
 	}
 	r.first = false
 	return all

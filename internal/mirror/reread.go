@@ -10,21 +10,27 @@ import (
 )
 
 // query reads a page of the run's columns for which no reader fetches ahead. Like a reader
-// it leaves out a column that Zoho does not know, and asks again.
+// it leaves out a column that Zoho does not know, reads in narrower slices where they are
+// too many, and asks again.
 func (r *run) query(ctx context.Context, q zoho.Query) (*zoho.Page, error) {
 	q.Module = r.claimed.Module.API
 	for {
-		q.Columns = r.plan.Select
+		q.Columns, q.Further = r.plan.Slices[0], r.plan.Slices[1:]
 		page, err := r.zoho.Query(ctx, q)
 		column, unknown := zoho.UnknownColumn(err)
 		switch {
 		case err == nil:
-			return page, nil
-		case !unknown:
+			return page, r.keepColumns(ctx)
+		case unknown:
+			if refused := r.refuse(ctx, column); refused != nil {
+				return nil, errors.Join(refused, err)
+			}
+		case zoho.LimitExceeded(err):
+			if refused := r.narrow(ctx); refused != nil {
+				return nil, errors.Join(refused, err)
+			}
+		default:
 			return nil, fmt.Errorf("read %s: %w", r.claimed.Module.Name, err)
-		}
-		if refused := r.refuse(ctx, column); refused != nil {
-			return nil, errors.Join(refused, err)
 		}
 	}
 }
@@ -41,20 +47,23 @@ func (r *run) filters() []string {
 	return filters
 }
 
-// reread reads records in full by their ids and writes what it finds. It moves no checkpoint.
-func (r *run) reread(ctx context.Context, ids []string) error {
+// reread reads records in full by their ids and writes what it finds, whose ids it returns.
+// It moves no checkpoint.
+func (r *run) reread(ctx context.Context, ids []string) (found []string, err error) {
 	for ids := range slices.Chunk(ids, zoho.MaxIDs) {
 		for _, filter := range r.filters() {
 			page, err := r.query(ctx, zoho.Query{Filter: filter, IDs: ids, Limit: zoho.MaxIDs})
 			if err != nil {
-				return err
+				return nil, err
 			}
-			counts, err := r.writer.Page(ctx, r.plan.Map(page.Records))
+			batch := r.plan.Map(page.Records)
+			counts, err := r.writer.Page(ctx, batch)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			r.counts = r.counts.Plus(counts)
+			found = append(found, batch.IDs()...)
 		}
 	}
-	return nil
+	return found, nil
 }

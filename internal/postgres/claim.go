@@ -23,6 +23,8 @@ type Checkpoint struct {
 	WindowAsOf time.Time `json:"window_as_of"` // Zoho's time up to which the open window is complete
 	ZohoClock  bool      `json:"window_zoho_clock"`
 	Young      bool      `json:"window_young"` // a young page has fixed WindowAsOf
+
+	State json.RawMessage `json:"state,omitempty"` // what a cursor cannot say
 }
 
 // Metadata is one entry of what Zoho said about itself.
@@ -40,11 +42,18 @@ type Run struct {
 	Checkpoints map[string]Checkpoint // by stream
 	Money       map[string]crm.Width  // numeric columns with bounds, by name
 	Metadata    map[string]Metadata   // by key
+	Retrying    bool                  // pages try what is in the quarantine: each attempt counts
 
 	store      *Store
 	claimed    time.Time // by the process's clock, at StartedAt or a little later
+	once       bool      // the id is the caller's, who may repeat it
 	table      *table
-	unsettled  bool // the module has open quarantine entries
+	buffer     []byte // of what is sent, used again from page to page
+	open       openEntries
+	unsettled  bool // the module has open quarantine entries that a good version may settle
+	confirmed  bool // the module has confirmed deletions
+	due        bool // some of its deletions are to be looked at
+	verifying  bool // a verification of the module is under way
 	partitions bool // next month's partition is there
 }
 
@@ -65,17 +74,23 @@ const claimWait = time.Second
 // mode says what the run is for. It returns *Held when another run is at work; that too
 // leaves its row in sync_runs.
 func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, mode string, staleAfter time.Duration) (*Run, error) {
-	run := &Run{ID: id, Module: module, Mode: mode, store: s}
+	return s.open(ctx, &Run{ID: id, Module: module, Mode: mode, store: s}, staleAfter)
+}
+
+func (s *Store) open(ctx context.Context, run *Run, staleAfter time.Duration) (*Run, error) {
+	module := run.Module
 	status, since, err := s.claim(ctx, run, staleAfter)
 	switch {
+	case errors.Is(err, errRecorded):
+		return nil, err
 	case sqlState(err) == codeLockNotAvailable:
-		return nil, s.recordSkipped(ctx, module, id, mode)
+		return nil, s.recordSkipped(ctx, module, run.ID, run.Mode)
 	case sqlState(err) == codeUndefinedTable, sqlState(err) == codeDivisionByZero:
 		return nil, fmt.Errorf("claim %s: %w", module.Name, s.schemaError(ctx, err))
 	case err != nil:
 		err = fmt.Errorf("claim %s: %w", module.Name, err)
 		if lost(err) {
-			s.giveBack(ctx, module, id, err)
+			s.giveBack(ctx, module, run.ID, err)
 		}
 		return nil, err
 	case status == "skipped":
@@ -90,6 +105,10 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch := &pgx.Batch{}
 	batch.Queue(setLimits, claimWait.String())
 	batch.Queue(schemaCheck, SchemaVersion)
+	if run.once {
+		batch.Queue(onceLock, id)
+		batch.Queue(onceCheck, id)
+	}
 	batch.Queue(lockClaim, module, id, fmt.Sprintf("%d microseconds", staleAfter.Microseconds()))
 	batch.Queue(runsCloseOrphans, module, id)
 	batch.Queue(runOpen, module, id, run.Mode)
@@ -97,24 +116,42 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch.Queue(tableColumns, module)
 
 	err = s.send(ctx, batch, func(results pgx.BatchResults) error {
-		for range 4 {
-			if _, err := results.Exec(); err != nil {
-				return err
-			}
+		if err := prelude(results, run.once); err != nil {
+			return err
 		}
 		if err := results.QueryRow().Scan(&run.StartedAt, &status); err != nil {
 			return err
 		}
 		var state claimed
-		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.unsettled, &run.partitions); err != nil {
+		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.open.first, &run.open.last, &run.open.checks,
+			&run.confirmed, &run.due, &run.verifying, &run.partitions); err != nil {
 			return err
 		}
+		run.unsettled = run.open.checks != ""
 		if err := state.into(run); err != nil {
 			return err
 		}
 		return readTable(results, run)
 	})
 	return status, since, err
+}
+
+// prelude reads what comes before the run's row.
+func prelude(results pgx.BatchResults, once bool) error {
+	steps, check := 4, -1
+	if once {
+		steps, check = 6, 3
+	}
+	for i := range steps {
+		_, err := results.Exec()
+		if i == check && sqlState(err) == codeDivisionByZero {
+			return errRecorded
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // schemaError says how the schema differs from the one this binary was built for.
@@ -159,14 +196,19 @@ func readTable(results pgx.BatchResults, run *Run) error {
 	if err != nil {
 		return err
 	}
-	run.table = &table{}
-	var c tableColumn
-	_, err = pgx.ForEachRow(rows, []any{&run.table.row, &run.table.array, &c.name, &c.oid, &c.modifier}, func() error {
-		run.table.columns = append(run.table.columns, c)
-		return nil
-	})
+	run.table, err = readColumns(rows)
 	run.Money = run.table.widths()
 	return err
+}
+
+func readColumns(rows pgx.Rows) (*table, error) {
+	t := &table{}
+	var c tableColumn
+	_, err := pgx.ForEachRow(rows, []any{&t.row, &t.array, &c.name, &c.oid, &c.modifier}, func() error {
+		t.columns = append(t.columns, c)
+		return nil
+	})
+	return t, err
 }
 
 // recordSkipped leaves a run row for a call that met a locked lock row.
@@ -216,9 +258,14 @@ SELECT l.claimed_at,
        (SELECT coalesce(jsonb_object_agg(m.key, jsonb_build_object('body', m.body,
                'age', extract(epoch FROM clock_timestamp() - m.fetched_at)::bigint)), '{}')
           FROM sync_metadata m WHERE m.key = 'users' OR m.key LIKE '%:' || $1),
-       EXISTS (SELECT FROM sync_quarantine q WHERE q.module = $1 AND q.settled_at IS NULL),
+       coalesce(q.first, ''), coalesce(q.last, ''), CASE WHEN q.last IS NULL THEN '' ELSE ` + checksPrint + ` END,
+       EXISTS (SELECT FROM sync_deletions d WHERE d.module = $1 AND d.state = 'confirmed'),
+       EXISTS (SELECT FROM sync_deletions d WHERE d.module = $1 AND d.due_at <= clock_timestamp()),
+       EXISTS (SELECT FROM sync_verifications v WHERE v.module = $1 AND v.verdict = 'running'),
        to_regclass('sync_runs_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')) IS NOT NULL
-FROM sync_locks l
+FROM sync_locks l, (
+	SELECT min(plan) AS first, max(plan) AS last FROM sync_quarantine
+	WHERE module = $1 AND settled_at IS NULL AND record_id NOT LIKE 'sha256:%') q
 WHERE l.module = $1`
 
 	tableColumns = `

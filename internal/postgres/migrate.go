@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -24,16 +25,7 @@ const SchemaVersion = 4
 // Migrate brings the schema to SchemaVersion. It may run twice and in two processes at
 // once: a lease row, not a session lock, keeps them apart, so a transaction pooler will do.
 func (s *Store) Migrate(ctx context.Context) error {
-	err := s.applyMigrations(ctx)
-	for range 2 {
-		// Two processes that make the same bookkeeping table at the same instant collide
-		// in the catalogue; the second attempt finds the table there.
-		if code := sqlState(err); code != "23505" && code != "42P07" {
-			break
-		}
-		err = s.applyMigrations(ctx)
-	}
-	if err != nil {
+	if err := again(func() error { return s.applyMigrations(ctx) }); err != nil {
 		return fmt.Errorf("migrate the database: %w", conceal(err))
 	}
 	if err := s.makePartitions(ctx); err != nil {
@@ -42,7 +34,36 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) applyMigrations(ctx context.Context) (err error) {
+// again does up to twice more what failed because two processes made the same bookkeeping
+// table at the same instant: they collide in the catalogue, and the second attempt finds
+// the table there.
+func again(migrate func() error) error {
+	err := migrate()
+	for range 2 {
+		if code := sqlState(err); code != "23505" && code != "42P07" {
+			break
+		}
+		err = migrate()
+	}
+	return err
+}
+
+func (s *Store) applyMigrations(ctx context.Context) error {
+	return s.withProvider(ctx, migrations.Files, migrationsTable, func(provider *goose.Provider) error {
+		found, err := provider.GetDBVersion(ctx)
+		if err != nil {
+			return err
+		}
+		if found > SchemaVersion {
+			return &SchemaError{Found: found, Want: SchemaVersion}
+		}
+		_, err = provider.Up(ctx)
+		return err
+	})
+}
+
+// withProvider works on one series of migrations, each with a table of its own.
+func (s *Store) withProvider(ctx context.Context, files fs.FS, table string, work func(*goose.Provider) error, options ...goose.ProviderOption) (err error) {
 	db := stdlib.OpenDBFromPool(s.pool)
 	defer func() { err = errors.Join(err, db.Close()) }()
 
@@ -53,21 +74,12 @@ func (s *Store) applyMigrations(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, migrations.Files,
-		goose.WithTableName(migrationsTable),
-		goose.WithLocker(locker))
+	options = append(options, goose.WithTableName(table), goose.WithLocker(locker))
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, options...)
 	if err != nil {
 		return err
 	}
-	found, err := provider.GetDBVersion(ctx)
-	if err != nil {
-		return err
-	}
-	if found > SchemaVersion {
-		return &SchemaError{Found: found, Want: SchemaVersion}
-	}
-	_, err = provider.Up(ctx)
-	return err
+	return work(provider)
 }
 
 // makePartitions makes the partitions of this month and the next two, each closed to

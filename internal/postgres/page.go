@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgtype"
-
 	"zohomirror/internal/crm"
 )
 
@@ -17,7 +15,6 @@ type Writer struct {
 	run    *Run
 	upsert *upsert
 	arrays arrays
-	buffer []byte
 	fresh  bool // the last page's rows were all new, so the next one's are likely new too
 }
 
@@ -54,18 +51,19 @@ func (w *Writer) write(ctx context.Context, batch crm.Batch, checkpoints []Check
 		steps = append(steps, w.rowsStatements(batch.Rows, &counts, fresh)...)
 	}
 	steps = append(steps, w.quarantine(batch)...)
-	steps = append(steps, w.bookkeeping(checkpoints, &counts)...)
-	return counts, w.fenced(ctx, steps)
+	steps = append(steps, w.run.reopen(batch.Rows)...)
+	steps = append(steps, w.run.bookkeeping(checkpoints, counts.Processed)...)
+	return counts, w.run.fenced(ctx, steps)
 }
 
 // fenced executes the steps in a transaction that has its limits and proves first that the
 // run still holds its lock.
-func (w *Writer) fenced(ctx context.Context, steps []statement) error {
+func (r *Run) fenced(ctx context.Context, steps []statement) error {
 	guards := []statement{
 		{sql: setLimits, values: text(limit.String())},
-		{sql: fence, values: text(w.run.Module.Name, w.run.ID.String())},
+		{sql: fence, values: text(r.Module.Name, r.ID.String())},
 	}
-	done, err := w.run.store.execute(ctx, &w.buffer, append(guards, steps...))
+	done, err := r.store.execute(ctx, &r.buffer, append(guards, steps...))
 	if err != nil && done < len(guards) && sqlState(err) == codeDivisionByZero {
 		return ErrLockLost
 	}
@@ -79,15 +77,19 @@ const part = 1000
 // rowsStatements writes rows, a part of the page each.
 func (w *Writer) rowsStatements(rows []crm.Row, counts *Counts, fresh bool) []statement {
 	var steps []statement
+	task := taskUpsert
+	if fresh {
+		task = taskInsert
+	}
 	for rows := range slices.Chunk(rows, part) {
 		count := func(inserted, updated int64) {
 			counts.Inserted += inserted
 			counts.Updated += updated
 			counts.Unchanged += int64(len(rows)) - inserted - updated
 		}
-		s := statement{late: func(s *statement) { w.upsert.bind(s, &w.arrays, rows, w.stamp(), fresh) }}
+		s := statement{late: func(s *statement) { w.upsert.bind(s, &w.arrays, rows, w.stamp(), task) }}
 		if fresh {
-			s.done = func() { count(int64(len(rows)), 0) }
+			s.done = func(inserted int64) { count(inserted, 0) }
 		} else {
 			s.row = func(row [][]byte) { count(number(row[0]), number(row[1])) }
 		}
@@ -101,60 +103,13 @@ func (w *Writer) stamp() stamp {
 	return stamp{run: w.run.ID, at: w.run.StartedAt.Add(time.Since(w.run.claimed)).UnixMicro()}
 }
 
-const quarantinePut = `
-INSERT INTO sync_quarantine AS q (module, record_id, modified_time, reason, payload, run_id)
-SELECT $1, u.record_id, u.modified_time, u.reason, u.payload::json, $2::uuid
-FROM unnest($3, $4, $5, $6) AS u (record_id, modified_time, reason, payload)
-ON CONFLICT (module, record_id) WHERE settled_at IS NULL DO UPDATE
-SET modified_time = excluded.modified_time, reason = excluded.reason, payload = excluded.payload,
-    run_id = excluded.run_id, last_seen_at = clock_timestamp()
-WHERE (q.modified_time, q.reason, q.payload::text) IS DISTINCT FROM (excluded.modified_time, excluded.reason, excluded.payload::text)`
-
-// A good version settles an entry unless it is older than what was quarantined.
-const quarantineSettle = `
-UPDATE sync_quarantine q
-SET settled_at = clock_timestamp(), settled_by = $2::uuid
-FROM unnest($3, $4) AS u (record_id, modified_time)
-WHERE q.module = $1 AND q.record_id = u.record_id AND q.settled_at IS NULL
-  AND (q.modified_time IS NULL OR q.modified_time <= u.modified_time)`
-
-func (w *Writer) quarantine(batch crm.Batch) []statement {
-	var steps []statement
-	run := text(w.run.Module.Name, w.run.ID.String())
-	if n := len(batch.Problems); n > 0 {
-		ids, reasons, payloads, times := make([]string, n), make([]string, n), make([]string, n), make([]int64, n)
-		for i, p := range batch.Problems {
-			ids[i], reasons[i], payloads[i], times[i] = p.ID, p.Reason, p.Record, micros(p.Modified)
-		}
-		steps = append(steps, statement{
-			sql:     quarantinePut,
-			values:  append(run[:2:2], textArray(ids), timeArray(times), textArray(reasons), textArray(payloads)),
-			oids:    []uint32{pgtype.TextOID, 0, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID, pgtype.TextArrayOID, pgtype.TextArrayOID},
-			formats: []int16{0, 0, 1, 1, 1, 1},
-		})
-	}
-	if n := len(batch.Rows); n > 0 && w.run.unsettled {
-		ids, times := make([]string, n), make([]int64, n)
-		for i, row := range batch.Rows {
-			ids[i], times[i] = row.ID, micros(row.Modified)
-		}
-		steps = append(steps, statement{
-			sql:     quarantineSettle,
-			values:  append(run[:2:2], textArray(ids), timeArray(times)),
-			oids:    []uint32{pgtype.TextOID, 0, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID},
-			formats: []int16{0, 0, 1, 1},
-		})
-	}
-	return steps
-}
-
 const checkpointPut = `
-INSERT INTO sync_watermarks AS w (module, stream, watermark, cursor_time, cursor_id, window_as_of, window_zoho_clock, window_young)
-VALUES ($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::timestamptz, $7::boolean, $8::boolean)
+INSERT INTO sync_watermarks AS w (module, stream, watermark, cursor_time, cursor_id, window_as_of, window_zoho_clock, window_young, state)
+VALUES ($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::timestamptz, $7::boolean, $8::boolean, $9::jsonb)
 ON CONFLICT (module, stream) DO UPDATE
 SET watermark = excluded.watermark, cursor_time = excluded.cursor_time, cursor_id = excluded.cursor_id,
     window_as_of = excluded.window_as_of, window_zoho_clock = excluded.window_zoho_clock,
-    window_young = excluded.window_young, updated_at = clock_timestamp()`
+    window_young = excluded.window_young, state = excluded.state, updated_at = clock_timestamp()`
 
 const runProgress = `
 UPDATE sync_runs
@@ -162,17 +117,17 @@ SET records_processed = records_processed + $3::bigint, pages = pages + 1
 WHERE id = $2::uuid AND started_at = $1::timestamptz`
 
 // bookkeeping moves the checkpoints and shows the progress of a run that is at work.
-func (w *Writer) bookkeeping(checkpoints []Checkpoint, counts *Counts) []statement {
+func (r *Run) bookkeeping(checkpoints []Checkpoint, processed int64) []statement {
 	var steps []statement
 	for _, c := range checkpoints {
 		steps = append(steps, statement{sql: checkpointPut, values: [][]byte{
-			[]byte(w.run.Module.Name), []byte(c.Stream), instant(c.Watermark), instant(c.CursorTime), optional(c.CursorID),
-			instant(c.WindowAsOf), strconv.AppendBool(nil, c.ZohoClock), strconv.AppendBool(nil, c.Young),
+			[]byte(r.Module.Name), []byte(c.Stream), instant(c.Watermark), instant(c.CursorTime), optional(c.CursorID),
+			instant(c.WindowAsOf), strconv.AppendBool(nil, c.ZohoClock), strconv.AppendBool(nil, c.Young), c.State,
 		}})
 	}
-	if counts.Processed > 0 {
+	if processed > 0 {
 		steps = append(steps, statement{sql: runProgress, values: [][]byte{
-			instant(w.run.StartedAt), []byte(w.run.ID.String()), strconv.AppendInt(nil, counts.Processed, 10),
+			instant(r.StartedAt), []byte(r.ID.String()), strconv.AppendInt(nil, processed, 10),
 		}})
 	}
 	return steps

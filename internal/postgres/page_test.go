@@ -152,6 +152,11 @@ func TestRefusedRowsGoToTheQuarantine(t *testing.T) {
 	got := mustPage(t, run, crm.Metadata{}, records...)
 	same(t, "counts", Counts{Processed: 50, Inserted: 47, Quarantined: 3, Pages: 1}, got)
 
+	same(t, "faults", []object{
+		{"record_id": "1007", "field": "Lead_Status", "value": "Podcast", "rule": "leads_lead_status_check", "attempts": 1.0},
+		{"record_id": "1020", "rule": "own", "attempts": 1.0},
+		{"record_id": "1040", "field": "Annual_Revenue", "value": "0.005", "rule": "numeric(14,2)", "attempts": 1.0},
+	}, rows(t, s, "SELECT record_id, field, value, rule, attempts FROM sync_quarantine ORDER BY 1"))
 	const open = "SELECT record_id, reason, payload, run_id, modified_time FROM sync_quarantine WHERE settled_at IS NULL ORDER BY 1"
 	found := rows(t, s, open)
 	var reasons []string
@@ -188,9 +193,9 @@ func TestCheckThatFails(t *testing.T) {
 	got := mustPage(t, run, crm.Metadata{}, lead(1, at, ""), lead(2, at, `,"No_of_Employees":0`), lead(3, at, `,"Rating":"Nine"`), lead(4, at, ""))
 	same(t, "counts", Counts{Processed: 4, Inserted: 2, Quarantined: 2, Pages: 1}, got)
 	same(t, "quarantine", []object{
-		{"record_id": "2", "reason": "the database refuses it: ERROR: division by zero (SQLSTATE 22012)"},
-		{"record_id": "3", "reason": `the database refuses it: ERROR: new row for relation "leads" violates check constraint "leads_rating_check" (SQLSTATE 23514)`},
-	}, rows(t, s, "SELECT record_id, reason FROM sync_quarantine ORDER BY record_id"))
+		{"record_id": "2", "rule": "22012", "reason": "the database refuses it: ERROR: division by zero (SQLSTATE 22012)"},
+		{"record_id": "3", "rule": "leads_rating_check", "field": "Rating", "value": "Nine", "reason": `the database refuses it: ERROR: new row for relation "leads" violates check constraint "leads_rating_check" (SQLSTATE 23514)`},
+	}, rows(t, s, "SELECT record_id, rule, field, value, reason FROM sync_quarantine ORDER BY record_id"))
 }
 
 // Of the database's refusals only those of a row are a row's: others fail the run, and

@@ -18,7 +18,7 @@ type statement struct {
 	oids    []uint32
 	formats []int16
 	row     func(values [][]byte) // called with each row of the result, in text
-	done    func()                // called when it is executed
+	done    func(affected int64)  // called when it is executed
 	late    func(*statement)      // sets the above when its turn has come to be bound
 }
 
@@ -185,7 +185,7 @@ func (p pipeline) results(steps []statement) (done int, err error) {
 			}
 		case *pgproto3.CommandComplete:
 			if done < len(steps) && steps[done].done != nil {
-				steps[done].done()
+				steps[done].done(pgconn.NewCommandTag(string(message.CommandTag)).RowsAffected())
 			}
 			done++
 		case *pgproto3.ErrorResponse:

@@ -2,10 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"zohomirror/internal/crm"
 )
@@ -39,10 +42,44 @@ type sieve struct {
 	writer   *Writer
 	good     []crm.Row
 	problems []crm.Problem
+	checks   []check
 }
 
-func (s *sieve) take(row *crm.Row, reason string) {
-	s.problems = append(s.problems, *row.Problem(reason))
+// A check is a CHECK of the table. Only where it reads one column can a value be blamed.
+type check struct{ name, column, failure string }
+
+// A refusal is what the table's CHECKs say of a row.
+type refusal struct {
+	all   string // names of those it breaks
+	first string
+}
+
+// take puts a row aside that the rule refuses; column is empty where the rule may mean several.
+func (s *sieve) take(row *crm.Row, reason, column, rule string) {
+	s.problems = append(s.problems, *row.Problem(reason, s.writer.upsert.plan.Fault(row, column, rule)))
+}
+
+// takeFor puts a row aside that the database has refused to write.
+func (s *sieve) takeFor(row *crm.Row, refused error) {
+	var pgErr *pgconn.PgError
+	errors.As(refused, &pgErr) // a row's fault always is one
+	column, rule := pgErr.ColumnName, pgErr.ConstraintName
+	if rule == "" {
+		rule = pgErr.Code
+	}
+	if column == "" {
+		column = s.columnOf(rule)
+	}
+	s.take(row, "the database refuses it: "+refused.Error(), column, rule)
+}
+
+func (s *sieve) columnOf(name string) string {
+	for _, c := range s.checks {
+		if c.name == name {
+			return c.column
+		}
+	}
+	return ""
 }
 
 // takeRefused takes out, in one statement, all rows that a CHECK refuses: a picklist value
@@ -54,8 +91,8 @@ func (s *sieve) takeRefused(ctx context.Context, rows []crm.Row) ([]crm.Row, err
 	}
 	passed := make([]crm.Row, 0, len(rows))
 	for i := range rows {
-		if reason, bad := refused[i]; bad {
-			s.take(&rows[i], reason)
+		if by, bad := refused[i]; bad {
+			s.take(&rows[i], "refused by the table's "+by.all, s.columnOf(by.first), by.first)
 		} else {
 			passed = append(passed, rows[i])
 		}
@@ -73,7 +110,7 @@ func (s *sieve) halve(ctx context.Context, rows []crm.Row) error {
 	case !rowFault(err):
 		return err
 	case len(rows) == 1:
-		s.take(&rows[0], "the database refuses it: "+err.Error())
+		s.takeFor(&rows[0], err)
 		return nil
 	}
 	half := len(rows) / 2
@@ -85,11 +122,11 @@ func (s *sieve) halve(ctx context.Context, rows []crm.Row) error {
 
 // takeFirst takes out the first row that the database refuses beside those before it.
 func (s *sieve) takeFirst(ctx context.Context) error {
-	var broken, refusal error
+	var broken, refused error
 	n := sort.Search(len(s.good), func(n int) bool {
 		err := s.try(ctx, s.good[:n+1])
 		if rowFault(err) {
-			refusal = err
+			refused = err
 			return true
 		}
 		broken = err
@@ -101,7 +138,7 @@ func (s *sieve) takeFirst(ctx context.Context) error {
 	if n == len(s.good) {
 		return fmt.Errorf("the database refuses a page of which it takes every row: another program changes %s at the same time", s.writer.run.Module.Name)
 	}
-	s.take(&s.good[n], "the database refuses it: "+refusal.Error())
+	s.takeFor(&s.good[n], refused)
 	s.good = slices.Delete(s.good, n, n+1)
 	return nil
 }
@@ -112,12 +149,14 @@ func (s *sieve) try(ctx context.Context, rows []crm.Row) error {
 		return nil
 	}
 	var counts Counts
-	return s.writer.fenced(ctx, append(s.writer.rowsStatements(rows, &counts, false), statement{sql: "ROLLBACK"}))
+	return s.writer.run.fenced(ctx, append(s.writer.rowsStatements(rows, &counts, false), statement{sql: "ROLLBACK"}))
 }
 
 // tableChecks lists the CHECKs that read only columns the run writes.
 const tableChecks = `
-SELECT c.conname, pg_get_expr(c.conbin, c.conrelid)
+SELECT c.conname, pg_get_expr(c.conbin, c.conrelid),
+       (SELECT CASE WHEN count(*) = 1 THEN min(a.attname::text) ELSE '' END
+          FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey))
 FROM pg_constraint c
 WHERE c.conrelid = to_regclass($1) AND c.contype = 'c'
   AND NOT EXISTS (
@@ -127,32 +166,31 @@ ORDER BY c.conname`
 
 // refused evaluates the table's CHECKs over the rows and returns, by the row's place, which
 // of them refuse it. Where that itself fails on a row, it returns none.
-func (s *sieve) refused(ctx context.Context, rows []crm.Row) (map[int]string, error) {
+func (s *sieve) refused(ctx context.Context, rows []crm.Row) (map[int]refusal, error) {
 	u, store := s.writer.upsert, s.writer.run.store
 	columns := []string{"id"}
 	for _, c := range u.columns {
 		columns = append(columns, c.Name)
 	}
-	var names, failures []string
+	s.checks = nil
 	list := statement{
 		sql: tableChecks, values: [][]byte{[]byte(u.module), textArray(columns)},
 		oids: []uint32{0, arrayOID(crm.Text)}, formats: []int16{0, 1},
 		row: func(row [][]byte) {
-			names = append(names, string(row[0]))
-			failures = append(failures, "NOT ("+string(row[1])+")")
+			s.checks = append(s.checks, check{name: string(row[0]), failure: "NOT (" + string(row[1]) + ")", column: string(row[2])})
 		},
 	}
-	if _, err := store.execute(ctx, &s.writer.buffer, []statement{list}); err != nil || len(names) == 0 {
+	if _, err := store.execute(ctx, &s.writer.run.buffer, []statement{list}); err != nil || len(s.checks) == 0 {
 		return nil, err
 	}
 
-	refused := map[int]string{}
+	refused := map[int]refusal{}
 	source, values := u.page(&s.writer.arrays, rows, s.writer.stamp())
-	_, err := store.execute(ctx, &s.writer.buffer, []statement{{
-		sql:    checkSQL(source.placed, names, failures),
+	_, err := store.execute(ctx, &s.writer.run.buffer, []statement{{
+		sql:    checkSQL(source.placed, s.checks),
 		values: values, oids: source.oids, formats: source.formats(),
 		row: func(row [][]byte) {
-			refused[int(number(row[0]))-1] = "refused by the table's " + string(row[1])
+			refused[int(number(row[0]))-1] = refusal{all: string(row[1]), first: string(row[2])}
 		},
 	}})
 	if rowFault(err) {
@@ -161,11 +199,13 @@ func (s *sieve) refused(ctx context.Context, rows []crm.Row) (map[int]string, er
 	return refused, err
 }
 
-func checkSQL(page string, names, failures []string) string {
-	cases := make([]string, len(names))
-	for i, name := range names {
-		cases[i] = fmt.Sprintf("CASE WHEN %s THEN '%s' END", failures[i], strings.ReplaceAll(name, "'", "''"))
+func checkSQL(page string, checks []check) string {
+	cases, failures := make([]string, len(checks)), make([]string, len(checks))
+	for i, c := range checks {
+		failures[i] = c.failure
+		cases[i] = fmt.Sprintf("CASE WHEN %s THEN '%s' END", c.failure, strings.ReplaceAll(c.name, "'", "''"))
 	}
-	return fmt.Sprintf("SELECT page_ord, concat_ws(', ', %s) FROM (%s) page WHERE %s",
-		strings.Join(cases, ", "), page, strings.Join(failures, " OR "))
+	broken := strings.Join(cases, ", ")
+	return fmt.Sprintf("SELECT page_ord, concat_ws(', ', %s), coalesce(%s) FROM (%s) page WHERE %s",
+		broken, broken, page, strings.Join(failures, " OR "))
 }

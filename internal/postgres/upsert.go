@@ -29,9 +29,17 @@ type source struct {
 	names  []string          // of the columns written
 	stamps map[string]string // how to say synced_at and run_id
 	oids   []uint32
-	upsert string
-	insert string // for rows that are likely all new: fails where one is not
+	sql    [3]string // by task
 }
+
+// A task is what is done with a page.
+type task int
+
+const (
+	taskUpsert  task = iota
+	taskInsert       // for rows that are likely all new: fails where one is not
+	taskCompare      // writes nothing and names the rows that differ
+)
 
 // Columns that every mirror table has beside those of its catalogue.
 const (
@@ -123,7 +131,7 @@ func (u *upsert) statements(s *source) {
 		updates = append(updates, name+" = excluded."+name)
 	}
 	table, list := quote(u.module), strings.Join(columns, ", ")
-	s.upsert = fmt.Sprintf(`
+	s.sql[taskUpsert] = fmt.Sprintf(`
 WITH page AS (
 	%[1]s
 ), changed AS (
@@ -145,7 +153,18 @@ WITH page AS (
 SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM written`,
 		s.page, strings.Join(values, ", "), s.stamps[syncedAt], s.stamps[runID], table, strings.Join(incoming, ", "), strings.Join(stored, ", "),
 		list, strings.Join(updates, ", "))
-	s.insert = u.insert(s)
+	s.sql[taskInsert] = u.insert(s)
+	s.sql[taskCompare] = fmt.Sprintf(`
+SELECT id, finding FROM (
+	SELECT p.id, CASE
+		WHEN t.id IS NULL THEN 'missing'
+		WHEN p.modified_time <> t.modified_time THEN 'stale'
+		WHEN t.deleted_at IS NOT NULL THEN 'wrongly_deleted'
+		WHEN ROW(%[3]s) IS DISTINCT FROM ROW(%[4]s) THEN 'different' END AS finding
+	FROM (%[1]s) p
+	LEFT JOIN %[2]s t ON t.id = p.id
+) AS compared
+WHERE finding IS NOT NULL`, s.page, table, strings.Join(incoming, ", "), strings.Join(stored, ", "))
 }
 
 // insert needs no counts: its command tag has them.
@@ -197,13 +216,11 @@ func (s *source) formats() []int16 {
 	return formats
 }
 
-// bind completes a statement that writes rows; fresh says that they are likely all new.
-func (u *upsert) bind(st *statement, enc *arrays, rows []crm.Row, by stamp, fresh bool) {
+// bind completes a statement that does the task with rows.
+func (u *upsert) bind(st *statement, enc *arrays, rows []crm.Row, by stamp, task task) {
 	s, values := u.page(enc, rows, by)
-	st.sql, st.values, st.oids, st.formats = s.upsert, values, s.oids, s.formats()
-	if fresh {
-		st.sql = s.insert
-	} else if len(u.plan.KeptKeys) > 0 {
+	st.sql, st.values, st.oids, st.formats = s.sql[task], values, s.oids, s.formats()
+	if task != taskInsert && len(u.plan.KeptKeys) > 0 {
 		st.values = append(st.values, textArray(u.plan.KeptKeys))
 		st.oids = append(st.oids[:len(st.oids):len(st.oids)], pgtype.TextArrayOID)
 		st.formats = append(st.formats, 1)

@@ -7,11 +7,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +24,7 @@ import (
 )
 
 const (
-	maxQuery    = 4 << 10         // of an address; ours is a module's name
+	maxQuery    = 4 << 10         // of an address; ours are a few words
 	healthLimit = 3 * time.Second // for the database to answer
 )
 
@@ -110,27 +112,60 @@ func (s *server) authorize(next http.Handler) http.Handler {
 // sync runs one module. The run goes on when the caller hangs up: what it has begun is
 // worth finishing, and it ends by itself in time.
 func (s *server) sync(w http.ResponseWriter, r *http.Request) {
-	module, err := moduleOf(r)
+	request, err := requestOf(r)
 	if err != nil {
 		answer(w, http.StatusBadRequest, failure{Error: err.Error(), Modules: crm.Modules()})
 		return
 	}
-	result, err := s.mirror.Run(context.WithoutCancel(r.Context()), module)
+	result, err := s.mirror.Run(context.WithoutCancel(r.Context()), request)
 	status := http.StatusOK
-	if err != nil {
+	var other *mirror.OtherRun
+	switch {
+	case errors.As(err, &other):
+		status = http.StatusConflict
+	case err != nil:
 		status = http.StatusInternalServerError
 	}
 	answer(w, status, result)
 }
 
-func moduleOf(r *http.Request) (*crm.Module, error) {
+// requestOf reads what the address asks for.
+func requestOf(r *http.Request) (request mirror.Request, err error) {
 	if len(r.URL.RawQuery) > maxQuery {
-		return nil, fmt.Errorf("the address is too long: its query has %d bytes", len(r.URL.RawQuery))
+		return request, fmt.Errorf("the address is too long: its query has %d bytes", len(r.URL.RawQuery))
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, fmt.Errorf("the address's query cannot be read: write ?module=leads")
+		return request, fmt.Errorf("the address's query cannot be read: write ?module=leads")
 	}
+	if request.Module, err = moduleOf(query); err != nil {
+		return request, err
+	}
+	for name, read := range map[string]func(string) error{
+		"run_id": func(text string) (err error) { request.RunID, err = mirror.ParseRunID(text); return err },
+		"since":  func(text string) (err error) { request.Since, err = mirror.ParseSince(text, time.Now()); return err },
+		"mode":   func(text string) (err error) { request.Mode, err = mirror.ParseMode(text); return err },
+		"deep": func(text string) (err error) {
+			if request.Deep, err = strconv.ParseBool(text); err != nil {
+				err = fmt.Errorf("deep is %.40q: write true or false", text)
+			}
+			return err
+		},
+	} {
+		switch given := query[name]; len(given) {
+		case 0:
+		case 1:
+			if err := read(given[0]); err != nil {
+				return request, err
+			}
+		default:
+			return request, fmt.Errorf("the parameter %s is given %d times", name, len(given))
+		}
+	}
+	return request, request.Validate()
+}
+
+func moduleOf(query url.Values) (*crm.Module, error) {
 	names := query["module"]
 	switch {
 	case len(names) == 0:

@@ -57,7 +57,7 @@ func newSite(t *testing.T, database string, secret string) *site {
 	t.Cleanup(crm.Close)
 	source := zoho.Config{AccountsURL: crm.URL, APIURL: crm.URL, ClientID: zohosim.DefaultClientID,
 		ClientSecret: zohosim.DefaultClientSecret, RefreshToken: zohosim.DefaultRefreshToken}
-	m, err := mirror.Open(t.Context(), mirror.Config{Deadline: 20 * time.Second, Overlap: time.Minute, StaleAfter: time.Hour, PageSize: 2000}, source, database, quiet)
+	m, err := mirror.Open(t.Context(), mirror.Config{Deadline: 20 * time.Second, Overlap: time.Minute, StaleAfter: time.Hour, PageSize: 2000, MassDelete: 5}, source, database, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,8 @@ func TestOnlyTheSecretOpens(t *testing.T) {
 	closed := newSite(t, pgtest.Empty(t), "")
 	for _, given := range []string{"", "Bearer", "Bearer ", secret, "Basic " + secret, "Bearer " + secret[:len(secret)-1], "Bearer " + secret + "x",
 		"Bearer " + strings.ToUpper(secret), "Bearer x " + secret} {
-		for _, path := range []string{"/api/sync?module=leads", "/api/sync?module=nonsense", "/api/sync"} {
+		for _, path := range []string{"/api/sync?module=leads", "/api/sync?module=nonsense", "/api/sync",
+			"/api/sync?module=leads&run_id=7", "/api/sync?module=leads&since=2026-01-31T08:00:00Z"} {
 			if status, got := call(t, http.MethodGet, s.url+path, given); status != http.StatusForbidden || got["error"] == "" {
 				t.Errorf("%q %s: %d %v", given, path, status, got)
 			}
@@ -181,6 +182,7 @@ func TestOnlyTheSecretOpens(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, pgtest.Empty(t), secret)
+	const id = "0192d5a1-7c3e-7b6f-8a41-5c2f9be31d07"
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -197,6 +199,23 @@ func TestBadRequests(t *testing.T) {
 		{http.MethodGet, "/api/sync?module=%zz", 400, "cannot be read"},
 		{http.MethodGet, "/api/sync?module=" + strings.Repeat("x", 100_000), 400, "too long"},
 		{http.MethodGet, "/api/sync?module=" + strings.Repeat("x", 1000), 400, `no module "xxxx`},
+		{http.MethodGet, "/api/sync?module=leads&run_id=", 400, `run_id "" is not a UUID`},
+		{http.MethodGet, "/api/sync?module=leads&run_id=7", 400, `run_id "7" is not a UUID`},
+		{http.MethodGet, "/api/sync?module=leads&run_id=00000000-0000-0000-0000-000000000000", 400, "is not a UUID"},
+		{http.MethodGet, "/api/sync?module=leads&run_id=0192d5a17c3e7b6f8a415c2f9be31d07", 400, "is not a UUID"},
+		{http.MethodGet, "/api/sync?module=leads&run_id=urn:uuid:0192d5a1-7c3e-7b6f-8a41-5c2f9be31d07", 400, "is not a UUID"},
+		{http.MethodGet, "/api/sync?module=leads&run_id=0192d5a1-7c3e-7b6f-8a41-5c2f9be31d0'", 400, "is not a UUID"},
+		{http.MethodGet, "/api/sync?module=leads&run_id=" + strings.Repeat("7", 3000), 400, "is not a UUID"},
+		{http.MethodGet, "/api/sync?module=leads&run_id=" + id + "&run_id=" + id, 400, "run_id is given 2 times"},
+		{http.MethodGet, "/api/sync?run_id=" + id, 400, "module is missing"},
+		{http.MethodGet, "/api/sync?module=leads&since=", 400, `since "" is not a time`},
+		{http.MethodGet, "/api/sync?module=leads&since=yesterday", 400, "is not a time"},
+		{http.MethodGet, "/api/sync?module=leads&since=2026-01-31", 400, "is not a time"},
+		{http.MethodGet, "/api/sync?module=leads&since=2026-01-31T08:00:00", 400, "is not a time"},
+		{http.MethodGet, "/api/sync?module=leads&since=2026-01-31T08:00:00+02:00", 400, "%2B"},
+		{http.MethodGet, "/api/sync?module=leads&since=2999-01-31T08:00:00Z", 400, "lies in the future"},
+		{http.MethodGet, "/api/sync?module=leads&since=0001-01-01T00:00:00Z", 400, "lies before 1970"},
+		{http.MethodGet, "/api/sync?module=leads&since=2026-01-31T08:00:00Z&since=2026-01-31T08:00:00Z", 400, "since is given 2 times"},
 		{http.MethodPost, "/api/sync?module=leads", 405, "only GET"},
 		{http.MethodPut, "/healthz", 405, "only GET"},
 		{http.MethodGet, "/", 404, "nothing here"},
@@ -324,5 +343,62 @@ func TestPortTaken(t *testing.T) {
 	_, err = web.Listen(listener.Addr().(*net.TCPAddr).Port)
 	if err == nil || !strings.Contains(err.Error(), "is taken by another program: set PORT") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A repeated call has the answer of the first, status and body; an id of another module's
+// run is refused; since reads again.
+func TestRunAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, pgtest.Database(t), secret)
+	s.zoho.InsertMany("Deals", 20, func(int) zohosim.Record { return zohosim.Record{"Deal_Name": "D"} })
+	get := func(query string) (int, map[string]any) {
+		t.Helper()
+		return call(t, http.MethodGet, s.url+"/api/sync?"+query, "Bearer "+secret)
+	}
+	good, bad := uuid.NewString(), uuid.NewString()
+	ok, first := get("module=deals&run_id=" + good)
+	again, repeated := get("module=deals&run_id=" + strings.ToUpper(good))
+	delete(first, "duration_ms")
+	delete(repeated, "duration_ms")
+	if diff := cmp.Diff(first, repeated); diff != "" || ok != 200 || again != 200 || first["run_id"] != good || first["inserted"] != 20.0 {
+		t.Errorf("%d, %d (-first +repeated):\n%s", ok, again, diff)
+	}
+	s.zoho.FailTokens(`{"error":"invalid_code"}`)
+	s.zoho.ExpireTokens()
+	failed, first := get("module=deals&run_id=" + bad)
+	again, repeated = get("module=deals&run_id=" + bad)
+	if diff := cmp.Diff(first, repeated); diff != "" || failed != 500 || again != 500 || first["status"] != "failed" {
+		t.Errorf("%d, %d (-first +repeated):\n%s", failed, again, diff)
+	}
+	status, got := get("module=leads&run_id=" + good)
+	want := map[string]any{"run_id": good, "module": "leads", "status": "failed", "error": "the run_id is that of a run of deals", "hint": "choose a new run_id for each run"}
+	if diff := cmp.Diff(want, got); diff != "" || status != http.StatusConflict {
+		t.Errorf("%d (-want +got):\n%s", status, diff)
+	}
+	s.zoho.FailTokens()
+	status, got = get("module=deals&since=2026-01-31T08:00:00%2B02:00")
+	if status != 200 || got["mode"] != "since" || got["unchanged"] != 20.0 || got["more"] != false {
+		t.Errorf("%d %v", status, got)
+	}
+}
+
+func TestVerifyOverHTTP(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, pgtest.Database(t), secret)
+	s.zoho.Insert("Leads", zohosim.Record{"Last_Name": "Boyle"})
+	status, got := call(t, http.MethodGet, s.url+"/api/sync?module=leads&mode=verify&deep=true", "Bearer "+secret)
+	verification, _ := got["verification"].(map[string]any)
+	if status != http.StatusOK || got["mode"] != "verify" || verification["verdict"] != "equal" || verification["checked"] != 1.0 || verification["deep"] != true {
+		t.Errorf("%d %v", status, got)
+	}
+	for query, says := range map[string]string{
+		"mode=replay": `there is no mode "replay"`, "mode=": `there is no mode ""`, "deep=perhaps": "write true or false", "mode=verify&mode=repair": "given 2 times",
+		"mode=verify&since=2026-01-01T00:00:00Z": "mode since",
+	} {
+		status, got := call(t, http.MethodGet, s.url+"/api/sync?module=leads&"+query, "Bearer "+secret)
+		if text, _ := got["error"].(string); status != http.StatusBadRequest || !strings.Contains(text, says) {
+			t.Errorf("%s: %d %v", query, status, got)
+		}
 	}
 }

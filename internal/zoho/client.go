@@ -106,6 +106,9 @@ type answer struct {
 	took  time.Duration // until its headers were there
 	date  time.Time     // Zoho's Date header; zero where there is none
 	value any
+
+	status int
+	header http.Header
 }
 
 // do sends a call until it is answered or hopeless: transient trouble is retried with
@@ -177,7 +180,7 @@ func (c *Client) attempt(ctx context.Context, call call) (token string, _ *answe
 	if response.StatusCode < 300 {
 		c.usage.credits.Add(max(call.price, 1))
 	}
-	got.took = time.Since(got.sent)
+	got.took, got.status, got.header = time.Since(got.sent), response.StatusCode, response.Header
 	got.date, _ = http.ParseTime(response.Header.Get("Date"))
 	return token, got, c.read(call, token, response, got)
 }

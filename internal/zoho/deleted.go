@@ -55,14 +55,25 @@ func (c *Client) Deleted(ctx context.Context, module string, since time.Time, pa
 		return nil, err
 	}
 	answer, _ := got.value.(deletedAnswer) // none with 204 and 304
-	for _, d := range answer.Data {
-		if !idForm.MatchString(d.ID) || d.At.IsZero() || d.Kind != KindRecycle && d.Kind != KindPermanent {
-			return nil, fmt.Errorf("deleted records of %s: an entry without id, type or deleted_time: %+v", module, d)
-		}
+	if err := answer.check(); err != nil {
+		return nil, fmt.Errorf("deleted records of %s: %w", module, err)
 	}
 	deleted := &DeletedPage{Entries: answer.Data, More: answer.Info.More}
 	deleted.AsOf, deleted.ZohoClock = got.asOf()
 	return deleted, nil
+}
+
+// ListEndsEarly reports whether Zoho refuses a page because a list may only be so long.
+func ListEndsEarly(err error) bool { return hasCode(err, "DISCRETE_PAGINATION_LIMIT_EXCEEDED") }
+
+// check holds the list against what Zoho always sends.
+func (a deletedAnswer) check() error {
+	for _, d := range a.Data {
+		if !idForm.MatchString(d.ID) || d.At.IsZero() || d.Kind != KindRecycle && d.Kind != KindPermanent {
+			return fmt.Errorf("an entry without id, type or deleted_time: %+v", d)
+		}
+	}
+	return nil
 }
 
 type readableAnswer struct {

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ErrPageTooLarge says that an answer is larger than a client should hold: ask for less.
@@ -79,6 +81,7 @@ const (
 	codeInvalidQuery   = "INVALID_QUERY"
 	codeTooMany        = "TOO_MANY_REQUESTS"
 	codeInternal       = "INTERNAL_ERROR"
+	codeLimitExceeded  = "LIMIT_EXCEEDED"
 	codeAccessDenied   = "Access Denied" // of the token endpoint: too many tokens
 	codeGeneral        = "general_error" // of the token endpoint
 )
@@ -98,7 +101,7 @@ func (e *Error) isTransient() bool {
 
 var codeHints = map[string]string{
 	codeTooMany:             "the org's API credits of the last 24 hours, or its concurrent calls, are used up: see Setup > Developer Hub > APIs > Usage; credits come back over the day",
-	"LIMIT_EXCEEDED":        "the query is larger than Zoho allows, most likely by its number of columns: see the details",
+	codeLimitExceeded:       "the query is larger than Zoho allows, most likely by its number of columns: see the details",
 	"INVALID_MODULE":        "the org has no such module, or the user who consented may not use it by API",
 	codeNoPermission:        "the user who consented may not read this: let an administrator consent",
 	codeInvalidQuery:        "Zoho does not accept this query: see the details for the column",
@@ -158,11 +161,36 @@ func UnknownColumn(err error) (string, bool) {
 	return details.Column, details.Column != ""
 }
 
+// LimitExceeded reports whether a query was larger than Zoho allows; it does not say in what.
+func LimitExceeded(err error) bool { return hasCode(err, codeLimitExceeded) }
+
 // IsScope reports whether the token lacks a scope for the call.
 func IsScope(err error) bool { return hasCode(err, codeScope) }
 
 // NoPermission reports whether the user who consented may not make the call.
 func NoPermission(err error) bool { return hasCode(err, codeNoPermission) }
+
+// What a lasting refusal of a module is about.
+const (
+	RefusalUnknown    = "unknown"    // the org has no such module, or not by API
+	RefusalPermission = "permission" // the user may not view it
+	RefusalFeature    = "feature"    // the org's edition or settings do not offer it
+)
+
+var refusals = map[string]string{
+	"INVALID_MODULE": RefusalUnknown, codeNoPermission: RefusalPermission, "AUTHORIZATION_FAILED": RefusalPermission,
+	"NOT_SUPPORTED": RefusalFeature, "FEATURE_NOT_ENABLED": RefusalFeature,
+}
+
+// Refusal reports whether Zoho refuses a module for good, and what that is about.
+func Refusal(err error) (about string, refused bool) {
+	var failure *Error
+	if !errors.As(err, &failure) {
+		return "", false
+	}
+	about, refused = refusals[failure.Code]
+	return about, refused
+}
 
 func hasCode(err error, code string) bool {
 	var failure *Error
@@ -178,7 +206,11 @@ type errorBody struct {
 }
 
 func (b errorBody) asError() *Error {
-	return &Error{Code: b.Code, Message: b.Message, Details: string(b.Details)}
+	details := jsontext.Value(b.Details)
+	if len(details) > 0 {
+		_ = details.Format(lenient...) // strings in their plainest form, in which a secret is found
+	}
+	return &Error{Code: b.Code, Message: b.Message, Details: string(details)}
 }
 
 // readError reads an answer that is no success: Zoho's form, or a page of HTML from the edge.
@@ -189,10 +221,12 @@ func readError(body io.Reader, token string) *Error {
 	if err != nil {
 		return &Error{Message: "the answer broke off", cause: err}
 	}
-	text = []byte(conceal(string(text), token))
+	text = []byte(conceal(strings.ToValidUTF8(string(text), ""), token)) // a stray byte must not hide a token from its search
 	var parsed errorBody
 	if json.Unmarshal(text, &parsed) == nil && parsed.Code != "" {
-		return parsed.asError()
+		failure := parsed.asError()
+		failure.hide(token) // it may have been written with escapes
+		return failure
 	}
 	return &Error{Message: "an answer that is not Zoho's: " + excerpt(text)}
 }

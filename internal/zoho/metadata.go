@@ -1,8 +1,10 @@
 package zoho
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,10 +12,20 @@ import (
 	"strconv"
 )
 
-// Field is one field of a module, as far as a mirror needs to know it.
+// Field is one field of a module, as far as a mirror needs to know it. It is kept in the
+// database in this form, which is a tenth of Zoho's.
 type Field struct {
-	APIName  string `json:"api_name"`
-	DataType string `json:"data_type"`
+	APIName      string   `json:"api_name"`
+	DataType     string   `json:"data_type"`
+	JSONType     string   `json:"json_type,omitempty"`
+	Length       int      `json:"length,omitempty"`
+	DecimalPlace int      `json:"decimal_place,omitempty"`
+	Returns      string   `json:"returns,omitempty"` // of a formula or roll-up: the real type
+	Lookup       string   `json:"lookup,omitempty"`  // the module looked up
+	Values       []string `json:"values,omitempty"`  // of a picklist, used or not
+	Custom       bool     `json:"custom,omitempty"`
+	Virtual      bool     `json:"virtual,omitempty"` // has no value of its own
+	Unused       bool     `json:"unused,omitempty"`
 }
 
 // User is one user of the org, whatever the status.
@@ -23,7 +35,59 @@ type User struct {
 }
 
 type fieldsAnswer struct {
-	Fields []Field `json:"fields"`
+	Fields []fieldAnswer `json:"fields"`
+}
+
+// fieldAnswer is a field as Zoho describes it.
+type fieldAnswer struct {
+	APIName      string     `json:"api_name"`
+	DataType     string     `json:"data_type"`
+	JSONType     string     `json:"json_type"`
+	Length       int        `json:"length"`
+	DecimalPlace int        `json:"decimal_place"`
+	Formula      returnType `json:"formula"`
+	Rollup       returnType `json:"rollup_summary"`
+	Custom       bool       `json:"custom_field"`
+	Virtual      bool       `json:"virtual_field"`
+	Type         string     `json:"type"`
+	Lookup       struct {
+		Module struct {
+			APIName string `json:"api_name"`
+		} `json:"module"`
+	} `json:"lookup"`
+	Values []struct {
+		Actual string `json:"actual_value"`
+	} `json:"pick_list_values"`
+}
+
+type returnType struct {
+	Type string `json:"return_type"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. A detail of another form than documented
+// counts as absent: for its sake no run should fail.
+func (f *fieldAnswer) UnmarshalJSON(text []byte) error {
+	type plain fieldAnswer
+	err := json.Unmarshal(text, (*plain)(f))
+	var odd *json.UnmarshalTypeError
+	if errors.As(err, &odd) && f.APIName != "" {
+		return nil
+	}
+	return err
+}
+
+func (f *fieldAnswer) field() Field {
+	field := Field{
+		APIName: f.APIName, DataType: f.DataType, JSONType: f.JSONType, Length: f.Length, DecimalPlace: f.DecimalPlace,
+		Returns: cmp.Or(f.Formula.Type, f.Rollup.Type), Lookup: f.Lookup.Module.APIName,
+		Custom: f.Custom, Virtual: f.Virtual, Unused: f.Type == "unused",
+	}
+	for _, v := range f.Values {
+		if v.Actual != "" {
+			field.Values = append(field.Values, v.Actual)
+		}
+	}
+	return field
 }
 
 // Fields lists all fields of a module, used or not. It is empty for a module without
@@ -39,7 +103,11 @@ func (c *Client) Fields(ctx context.Context, module string) ([]Field, error) {
 		return nil, err
 	}
 	answer, _ := got.value.(fieldsAnswer) // none with a 204
-	return answer.Fields, nil
+	fields := make([]Field, len(answer.Fields))
+	for i := range answer.Fields {
+		fields[i] = answer.Fields[i].field()
+	}
+	return fields, nil
 }
 
 // usersPage is the most that a page of users may hold.

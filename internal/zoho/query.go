@@ -19,11 +19,12 @@ import (
 // Query is one page of a module, read by keyset: never by a growing offset, which would
 // skip rows that move while they are read.
 type Query struct {
-	Module  string   // API name, e.g. Leads
-	Columns []string // API names; id is always in the rows
-	Filter  string   // one more criterion, e.g. Converted__s = true; or empty
-	IDs     []string // only these records, at most MaxIDs; nil is all
-	OrderBy string   // the datetime column of the keyset; empty: the keyset is the id alone
+	Module  string     // API name, e.g. Leads
+	Columns []string   // API names; id is always in the rows
+	Further [][]string // more columns, for a module too wide for one SELECT; see slices.go
+	Filter  string     // one more criterion, e.g. Converted__s = true; or empty
+	IDs     []string   // only these records, at most MaxIDs; nil is all
+	OrderBy string     // the datetime column of the keyset; empty: the keyset is the id alone
 	After   Cursor
 	Limit   int // 1 to 2000; 200, 1000 and 2000 are the steps of Zoho's price
 }
@@ -39,14 +40,22 @@ type Cursor struct {
 // included; they share one buffer.
 type Page struct {
 	Records   []jsontext.Value
-	More      bool      // Zoho's more_records; a short page may have more
-	AsOf      time.Time // Zoho's time when the page was asked for, or ours without a Date header
-	ZohoClock bool      // AsOf is Zoho's
+	Places    []jsontext.Value // the last of these that has a place is where the page ends; Records may lack it
+	More      bool             // Zoho's more_records; a short page may have more
+	AsOf      time.Time        // Zoho's time when the page was asked for, or ours without a Date header
+	ZohoClock bool             // AsOf is Zoho's
 }
 
 // MaxIDs is how many ids one call may name: what every source says of COQL's in, and what
 // fits into the 1024 characters of ids of Get Records.
 const MaxIDs = 50
+
+// What one SELECT may name (zoho-api, "Paging, limits, cost"). Sources differ about the
+// columns: an org that takes fewer says LIMIT_EXCEEDED.
+const (
+	MaxColumns  = 500 // id included
+	MaxFormulas = 5
+)
 
 const timeLayout = "2006-01-02T15:04:05-07:00" // Z and fractions are not documented for COQL
 
@@ -113,6 +122,9 @@ var (
 // names nor bare ids, so nothing but names and ids may get there.
 func (q Query) Validate() error {
 	names := append([]string{q.Module}, q.Columns...)
+	for _, slice := range q.Further {
+		names = append(names, slice...)
+	}
 	if q.OrderBy != "" {
 		names = append(names, q.OrderBy)
 	}
@@ -128,6 +140,9 @@ func (q Query) Validate() error {
 	}
 	if q.IDs != nil && (len(q.IDs) == 0 || len(q.IDs) > MaxIDs) {
 		return fmt.Errorf("%d records cannot be asked for by id: 1 to %d can", len(q.IDs), MaxIDs)
+	}
+	if !q.comparable() {
+		return fmt.Errorf("a slice of columns without %s cannot be compared with the others", modifiedTime)
 	}
 	if q.Limit < 1 || q.Limit > 2000 {
 		return fmt.Errorf("a page of %d records cannot be asked for: 1 to 2000 can", q.Limit)
@@ -152,12 +167,21 @@ func (c *Client) Query(ctx context.Context, q Query) (*Page, error) {
 	if err := q.Validate(); err != nil {
 		return nil, fmt.Errorf("query %s: %w", q.Module, err)
 	}
+	if len(q.Further) > 0 {
+		return c.querySlices(ctx, q)
+	}
+	return c.querySlice(ctx, q, q.Columns)
+}
+
+// querySlice reads one page of the given columns alone, in one call.
+func (c *Client) querySlice(ctx context.Context, q Query, columns []string) (*Page, error) {
+	q.Columns = columns
 	body, err := json.Marshal(map[string]string{"select_query": q.String()})
 	if err != nil {
 		return nil, err
 	}
 	got, err := c.do(ctx, call{
-		name: "COQL query of " + q.Module, scope: "ZohoCRM.coql.READ and " + readScope(q.Module),
+		name: q.call(), scope: "ZohoCRM.coql.READ and " + readScope(q.Module),
 		method: http.MethodPost, path: "/crm/v8/coql", body: body, price: q.price(),
 		decode: func(from io.Reader, got *answer) (err error) {
 			got.page, err = decodePage(from)
@@ -171,9 +195,13 @@ func (c *Client) Query(ctx context.Context, q Query) (*Page, error) {
 	if page == nil {
 		page = &Page{}
 	}
+	page.Places = page.Records
 	page.AsOf, page.ZohoClock = got.asOf()
 	return page, nil
 }
+
+// call names the call for errors and logs.
+func (q Query) call() string { return "COQL query of " + q.Module }
 
 // lenient reads what occurs: names given twice, strings that are no UTF-8.
 var lenient = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
@@ -287,13 +315,18 @@ func readRecords(dec *jsontext.Decoder) ([]jsontext.Value, error) {
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, err
 	}
+	return parted(buffer, ends), nil
+}
+
+// parted cuts a buffer into the records that end there.
+func parted(buffer []byte, ends []int) []jsontext.Value {
 	records := make([]jsontext.Value, len(ends))
 	start := 0
 	for i, end := range ends {
 		records[i] = jsontext.Value(buffer[start:end:end])
 		start = end
 	}
-	return records, nil
+	return records
 }
 
 func readMore(dec *jsontext.Decoder) (more bool, err error) {

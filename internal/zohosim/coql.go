@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/tidwall/btree"
 )
 
 // Limits of COQL (zoho-api, "Paging, limits, cost").
@@ -19,6 +17,9 @@ const (
 	maxLimit   = 2000
 	maxReach   = 100_000
 	maxOrderBy = 10
+	maxValues  = 100 // of in
+
+	maxFormulas = 5 // of a SELECT
 )
 
 // selectQuery is the COQL text of a body, or nothing.
@@ -35,10 +36,17 @@ func selectQuery(body []byte) string {
 // coqlPrice follows the LIMIT, whatever is found.
 func coqlPrice(body []byte) int {
 	s, err := parse(selectQuery(body))
-	switch {
-	case err != nil || s.limit <= 200:
+	if err != nil {
 		return 1
-	case s.limit <= 1000:
+	}
+	return priceOf(s.limit)
+}
+
+func priceOf(rows int) int {
+	switch {
+	case rows <= 200:
+		return 1
+	case rows <= 1000:
 		return 2
 	default:
 		return 3
@@ -67,6 +75,9 @@ func (z *Zoho) coql(_ *http.Request, body []byte) answer {
 	if !z.allowed("ZohoCRM.modules." + s.module + ".READ") {
 		return fail(http.StatusUnauthorized, "OAUTH_SCOPE_MISMATCH", "Unauthorized", nil)
 	}
+	if z.forbidden[m.name] {
+		return noPermission(m.name)
+	}
 	m.settle(z.now())
 	return z.run(m, s)
 }
@@ -85,9 +96,10 @@ func (z *Zoho) check(s *statement) (*module, error) {
 	case s.limit > maxLimit, s.offset+s.limit > maxReach, s.count > maxCriteria, len(s.order) > maxOrderBy, len(s.columns) > z.config.MaxColumns:
 		return nil, refused("LIMIT_EXCEEDED", "the query exceeds a limit", nil)
 	}
-	seen := map[string]bool{}
-	for _, c := range s.columns {
+	seen, formulas := map[string]bool{}, 0
+	for i, c := range s.columns {
 		f := m.field(c.name)
+		s.columns[i].field = f
 		if f == nil || slices.Contains([]string{"subform", "fileupload", "imageupload", "multiselectlookup", "multiuserlookup"}, f.Type) {
 			return nil, refused("INVALID_QUERY", "column given seems to be invalid", map[string]any{"column_name": c.name})
 		}
@@ -95,6 +107,12 @@ func (z *Zoho) check(s *statement) (*module, error) {
 			return nil, refused("DUPLICATE_DATA", "duplicate column", map[string]any{"column_name": c.name})
 		}
 		seen[c.name] = true
+		if f.Type == "formula" {
+			formulas++
+		}
+	}
+	if formulas > maxFormulas {
+		return nil, refused("LIMIT_EXCEEDED", "the query exceeds a limit", nil)
 	}
 	for _, o := range s.order {
 		if m.field(o.name) == nil {
@@ -105,7 +123,7 @@ func (z *Zoho) check(s *statement) (*module, error) {
 		}
 		seen["order "+o.name] = true
 	}
-	return m, m.checkCriterion(s.where)
+	return m, z.checkCriterion(m, s.where)
 }
 
 // operators by data type (zoho-api, "Operators by data type"); others allow all but like.
@@ -114,12 +132,12 @@ var operators = map[string]string{
 	"text": "= != like,not like in,not in is null is not null", "textarea": "", "layout": "",
 }
 
-func (m *module) checkCriterion(c *criterion) error {
+func (z *Zoho) checkCriterion(m *module, c *criterion) error {
 	if c.join != "" {
-		if err := m.checkCriterion(c.left); err != nil {
+		if err := z.checkCriterion(m, c.left); err != nil {
 			return err
 		}
-		return m.checkCriterion(c.right)
+		return z.checkCriterion(m, c.right)
 	}
 	f := m.field(c.field)
 	if f == nil {
@@ -136,109 +154,20 @@ func (m *module) checkCriterion(c *criterion) error {
 	}
 	if f.kind() == "datetime" {
 		for _, v := range c.values {
-			// Fractions are not documented for COQL.
-			if _, err := time.Parse(time.RFC3339, v.text); err != nil || strings.Contains(v.text, ".") {
-				bad = true
-			}
+			_, err := time.Parse(time.RFC3339, v.text)
+			fraction, zulu := strings.Contains(v.text, "."), strings.HasSuffix(v.text, "Z") // neither is documented
+			bad = bad || err != nil || fraction && !z.config.LiteralMillis || zulu && z.config.LiteralNoZ
 		}
 	}
+	if len(c.values) > maxValues {
+		return &syntaxError{code: "LIMIT_EXCEEDED", message: "the query exceeds a limit", details: map[string]any{}}
+	}
+	c.readIDs()
 	if bad {
 		return &syntaxError{code: "INVALID_QUERY", message: "Invalid query formed",
 			details: map[string]any{"reason": "invalid operator found", "column_name": c.field, "operator": c.op}}
 	}
 	return nil
-}
-
-func (c *criterion) mentions(field string) bool {
-	if c.join != "" {
-		return c.left.mentions(field) || c.right.mentions(field)
-	}
-	return c.field == field
-}
-
-// from is the earliest second that a criterion lets field hold, for a start in an index.
-func (c *criterion) from(field string) (int64, bool) {
-	if c.join != "" {
-		a, okA := c.left.from(field)
-		b, okB := c.right.from(field)
-		switch {
-		case okA && okB && c.join == "and":
-			return max(a, b), true
-		case okA && okB:
-			return min(a, b), true
-		case c.join == "and":
-			return a + b, okA || okB // the one that is missing is zero
-		}
-		return 0, false
-	}
-	if c.field != field || !slices.Contains([]string{"=", ">", ">="}, c.op) {
-		return 0, false
-	}
-	t, err := time.Parse(time.RFC3339, c.values[0].text)
-	return t.Unix(), err == nil
-}
-
-// run answers a query that has been checked.
-func (z *Zoho) run(m *module, s *statement) answer {
-	var found []*entry
-	more := false
-	take := func(e *entry) bool {
-		if !m.holds(s.where, e) {
-			return true
-		}
-		found = append(found, e)
-		more = len(found) > s.offset+s.limit
-		return !more
-	}
-	counting := len(s.columns) == 1 && s.columns[0].counts
-	trees, moment := m.plan(s)
-	if len(trees) == 1 && !counting {
-		low := &entry{visible: &version{}}
-		if t, ok := s.where.from(moment); ok {
-			low.visible.modified, low.visible.converted = t, t
-		}
-		trees[0].Ascend(low, take)
-	} else {
-		for _, tree := range trees {
-			tree.Scan(func(e *entry) bool {
-				if m.holds(s.where, e) {
-					found = append(found, e)
-				}
-				return true
-			})
-		}
-		slices.SortFunc(found, m.order(s.order))
-		more = len(found) > s.offset+s.limit
-	}
-	if counting {
-		key := cmp.Or(s.columns[0].alias, "COUNT("+s.columns[0].name+")")
-		return ok(map[string]any{"data": []any{map[string]any{key: len(found)}}, "info": map[string]any{"count": 1, "more_records": false}}, 1)
-	}
-	found = found[min(s.offset, len(found)):min(s.offset+s.limit, len(found))]
-	if len(found) == 0 {
-		return nothing
-	}
-	rows := make([]any, len(found))
-	for i, e := range found {
-		rows[i] = z.row(m, s, e)
-	}
-	return ok(map[string]any{"data": rows, "info": map[string]any{"count": len(rows), "more_records": more}}, len(rows))
-}
-
-// plan picks the index whose order is the query's, or all that must be scanned. Converted
-// leads are hidden from a query that does not mention Converted__s.
-func (m *module) plan(s *statement) ([]*btree.BTreeG[*entry], string) {
-	ordered := len(s.order) == 2 && s.order[1].name == "id" && !s.order[0].desc && !s.order[1].desc
-	if !s.where.mentions("Converted__s") {
-		if ordered && s.order[0].name == "Modified_Time" {
-			return []*btree.BTreeG[*entry]{m.live}, "Modified_Time"
-		}
-		return []*btree.BTreeG[*entry]{m.live}, ""
-	}
-	if ordered && s.order[0].name == "Converted_Date_Time" {
-		return []*btree.BTreeG[*entry]{m.byMoment}, "Converted_Date_Time"
-	}
-	return []*btree.BTreeG[*entry]{m.live, m.hidden}, ""
 }
 
 func (m *module) order(by []ordering) func(a, b *entry) int {
@@ -294,6 +223,12 @@ func (m *module) holds(c *criterion, e *entry) bool {
 			return left && m.holds(c.right, e)
 		}
 		return left || m.holds(c.right, e)
+	}
+	if c.ids != nil {
+		return c.meetsID(e.id)
+	}
+	if c.field == "id" && c.op == "is not null" {
+		return true // by far the most frequent: a WHERE is mandatory
 	}
 	value := m.value(e, c.field)
 	switch c.op {
@@ -401,7 +336,7 @@ func (z *Zoho) row(m *module, s *statement, e *entry) map[string]any {
 			continue
 		}
 		raw := e.visible.get(c.name)
-		if f := m.field(c.name); f.kind() == "datetime" || f.kind() == "boolean" {
+		if f := c.field; f.kind() == "datetime" || f.kind() == "boolean" {
 			raw = m.value(e, c.name)
 		}
 		switch value := raw.(type) {
@@ -410,7 +345,7 @@ func (z *Zoho) row(m *module, s *statement, e *entry) map[string]any {
 			row[c.name] = value.In(zone).Format("2006-01-02T15:04:05-07:00")
 		case Ref:
 			row[c.name] = value
-			if m.field(c.name).Type == "ownerlookup" {
+			if c.field.Type == "ownerlookup" {
 				row[c.name] = z.reference(value.ID)
 			}
 		default:

@@ -21,7 +21,8 @@ type statement struct {
 
 type column struct {
 	name, alias string
-	counts      bool // COUNT(name)
+	counts      bool   // COUNT(name)
+	field       *Field // set when the query has been checked
 }
 
 type ordering struct {
@@ -35,6 +36,7 @@ type criterion struct {
 	left, right *criterion
 	field, op   string
 	values      []literal
+	ids         []uint64 // the values, where the field is id and all are ids
 }
 
 // A literal is a value as it was written.

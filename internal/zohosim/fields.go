@@ -11,21 +11,21 @@ import (
 
 // Field is one field of a module's metadata.
 type Field struct {
-	API      string
-	Type     string // Zoho's data_type
-	Length   int
-	Places   int // decimal_place, for numbers
-	Custom   bool
-	Unused   bool
-	Values   []string // of a picklist
-	Target   string   // of a lookup: the module
-	returned string   // of a formula: its return type
+	API     string
+	Type    string // Zoho's data_type
+	Length  int
+	Places  int // decimal_place, for numbers
+	Custom  bool
+	Unused  bool
+	Values  []string // of a picklist
+	Target  string   // of a lookup: the module
+	Returns string   // of a formula: its return type
 }
 
 // kind is the type that decides which operators a criterion may use.
 func (f *Field) kind() string {
-	if f.Type == "formula" && f.returned != "" {
-		return f.returned
+	if f.Type == "formula" && f.Returns != "" {
+		return f.Returns
 	}
 	return f.Type
 }
@@ -123,7 +123,7 @@ func (f *Field) metadata(i int) map[string]any {
 	case "lookup":
 		entry["lookup"] = map[string]any{"api_name": f.Target, "display_label": f.Target, "module": map[string]any{"api_name": f.Target}}
 	case "formula":
-		entry["formula"] = map[string]any{"return_type": f.returned}
+		entry["formula"] = map[string]any{"return_type": f.Returns}
 	}
 	return entry
 }

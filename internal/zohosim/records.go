@@ -11,15 +11,13 @@ import (
 	"time"
 )
 
-// Limits of Get Records and of the deleted list (zoho-api, "Get Records", "Deleted records").
+// Limits of Get Records (zoho-api, "Get Records").
 const (
 	maxFields     = 50
 	maxIDs        = 1024 // characters
 	maxPaged      = 2000 // records that page reaches
 	tokenReach    = 100_000
 	pageTokenLife = 24 * time.Hour
-	binRetention  = 60 * 24 * time.Hour
-	goneRetention = 120 * 24 * time.Hour
 )
 
 // recordPath takes /crm/v8/{module}[/{rest}] apart.
@@ -52,6 +50,38 @@ func recordRoute(r *http.Request) (route, bool) {
 	return found, true
 }
 
+// readable returns the module of a record's path, or what is answered instead.
+func (z *Zoho) readable(r *http.Request) (*module, *answer) {
+	name, _, _ := recordPath(r.URL.Path)
+	m, known := z.modules[name]
+	switch {
+	case !known:
+		return nil, &unknownModule
+	case z.forbidden[name]:
+		refused := noPermission(name)
+		return nil, &refused
+	}
+	return m, nil
+}
+
+// Forbid withdraws the user's right to view a module's records, or gives it back.
+func (z *Zoho) Forbid(module string, forbidden bool) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.forbidden[z.module(module).name] = forbidden
+}
+
+// RemoveModule makes the org one that has no such module.
+func (z *Zoho) RemoveModule(module string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	delete(z.modules, z.module(module).name)
+}
+
+func noPermission(module string) answer {
+	return fail(http.StatusForbidden, "NO_PERMISSION", "permission denied", map[string]any{"permissions": []string{"Crm_Implied_View_" + module}})
+}
+
 var unknownModule = fail(http.StatusBadRequest, "INVALID_MODULE", "the module name given seems to be invalid", map[string]any{"resource_path_index": 0})
 
 func badParam(name string) answer {
@@ -82,17 +112,16 @@ type listing struct {
 func (z *Zoho) listRecords(r *http.Request, _ []byte) answer {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	name, _, _ := recordPath(r.URL.Path)
-	m, ok := z.modules[name]
-	if !ok {
-		return unknownModule
+	m, refused := z.readable(r)
+	if refused != nil {
+		return *refused
 	}
 	l, bad := z.judge(m, r)
 	if bad != nil {
 		return *bad
 	}
 	m.settle(z.now())
-	found := m.list(l)
+	found := m.list(l, z.config.Drafts == DraftsHiddenByAll)
 	part := found[min(l.offset, len(found)):min(l.offset+l.per, len(found))]
 	if len(part) == 0 {
 		if l.since > 0 {
@@ -181,17 +210,45 @@ func boundParams(query url.Values) string {
 	return bound.Encode()
 }
 
-func (m *module) list(l *listing) []*entry {
+func (m *module) list(l *listing, noDrafts bool) []*entry {
 	var found []*entry
-	m.byID.Scan(func(e *entry) bool {
+	take := func(e *entry) bool {
 		isConverted := e.visible.converted != 0
-		if (l.converted == "both" || isConverted == (l.converted == "true")) && e.visible.modified >= l.since &&
-			(l.ids == nil || slices.Contains(l.ids, strconv.FormatUint(e.id, 10))) {
+		if (l.converted == "both" || isConverted == (l.converted == "true")) && e.visible.modified >= l.since && !(noDrafts && e.visible.draft()) {
 			found = append(found, e)
 		}
 		return true
-	})
+	}
+	if l.ids == nil {
+		m.byID.Scan(take)
+	} else {
+		for _, e := range m.visible(numbers(l.ids)) {
+			take(e)
+		}
+	}
 	slices.SortFunc(found, m.order([]ordering{{name: l.sortBy, desc: l.descend}, {name: "id", desc: l.descend}}))
+	return found
+}
+
+// numbers reads ids; what is none is nobody's.
+func numbers(texts []string) []uint64 {
+	var ids []uint64
+	for _, text := range texts {
+		if id, err := strconv.ParseUint(text, 10, 64); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// visible returns those of the records that reads show, each once, by id.
+func (m *module) visible(ids []uint64) []*entry {
+	var found []*entry
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		if e := m.entries[id]; e != nil && e.visible != nil {
+			found = append(found, e)
+		}
+	}
 	return found
 }
 
@@ -214,13 +271,13 @@ func (z *Zoho) fullRow(m *module, fields []string, e *entry) map[string]any {
 	s := &statement{}
 	for _, name := range fields {
 		if m.field(name) != nil && name != "id" {
-			s.columns = append(s.columns, column{name: name})
+			s.columns = append(s.columns, column{name: name, field: m.field(name)})
 		}
 	}
 	row := z.row(m, s, e)
 	for _, c := range s.columns {
 		ref, isRef := e.visible.get(c.name).(Ref)
-		if !isRef || m.field(c.name).Type != "ownerlookup" {
+		if !isRef || c.field.Type != "ownerlookup" {
 			continue
 		}
 		for _, u := range z.users {
@@ -235,18 +292,18 @@ func (z *Zoho) fullRow(m *module, fields []string, e *entry) map[string]any {
 func (z *Zoho) singleRecord(r *http.Request, _ []byte) answer {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	name, id, _ := recordPath(r.URL.Path)
-	m, ok := z.modules[name]
-	if !ok {
-		return unknownModule
+	m, refused := z.readable(r)
+	if refused != nil {
+		return *refused
 	}
+	_, id, _ := recordPath(r.URL.Path)
 	n, err := strconv.ParseUint(id, 10, 64)
 	if err != nil {
 		return fail(http.StatusBadRequest, "INVALID_DATA", "the related id given seems to be invalid", map[string]any{"resource_path_index": 1})
 	}
 	m.settle(z.now())
 	e := m.entries[n]
-	if e == nil || e.visible == nil {
+	if e == nil || e.visible == nil || z.config.Drafts == DraftsHiddenByAll && e.visible.draft() {
 		return nothing
 	}
 	var fields []string
@@ -254,70 +311,4 @@ func (z *Zoho) singleRecord(r *http.Request, _ []byte) answer {
 		fields = append(fields, f.API)
 	}
 	return answer{status: http.StatusOK, rows: 1, body: map[string]any{"data": []any{z.fullRow(m, fields, e)}}}
-}
-
-func (z *Zoho) listDeleted(r *http.Request, _ []byte) answer {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	name, _, _ := recordPath(r.URL.Path)
-	m, known := z.modules[name]
-	if !known {
-		return unknownModule
-	}
-	kind := cmp.Or(r.URL.Query().Get("type"), "all")
-	if !slices.Contains([]string{"all", "recycle", "permanent"}, kind) {
-		return badParam("type")
-	}
-	page, per, bad := paging(r)
-	if bad != nil {
-		return *bad
-	}
-	since, err := time.Parse(time.RFC3339, r.Header.Get("If-Modified-Since"))
-	found := m.tombstones(kind, since, z.now())
-	list := make([]any, len(found))
-	for i, t := range found {
-		list[i] = z.tombstoneRow(t)
-	}
-	rows := cut(list, (page-1)*per, per)
-	switch {
-	case len(rows) == 0 && err == nil:
-		return answer{status: http.StatusNotModified}
-	case len(rows) == 0:
-		return nothing
-	}
-	return listed(rows, pageInfo(page, per, len(rows), len(list) > page*per))
-}
-
-// tombstones lists those of the bin, then those that are gone for good, newest first.
-func (m *module) tombstones(kind string, since, now time.Time) []tombstone {
-	var found []tombstone
-	for _, t := range m.deleted {
-		retention := binRetention
-		if t.permanent {
-			retention = goneRetention
-		}
-		of := map[bool]string{true: "permanent", false: "recycle"}[t.permanent]
-		if (kind == "all" || kind == of) && !t.at.Truncate(time.Second).Before(since) && now.Sub(t.at) < retention {
-			found = append(found, t)
-		}
-	}
-	slices.SortStableFunc(found, func(a, b tombstone) int {
-		if a.permanent != b.permanent {
-			return cmp.Compare(map[bool]int{true: 1}[a.permanent], map[bool]int{true: 1}[b.permanent])
-		}
-		return b.at.Compare(a.at)
-	})
-	return found
-}
-
-func (z *Zoho) tombstoneRow(t tombstone) map[string]any {
-	row := map[string]any{
-		"id": strconv.FormatUint(t.id, 10), "deleted_time": t.at.In(z.config.Zones[0]).Format("2006-01-02T15:04:05-07:00"),
-		"type": "permanent", "display_name": nil, "deleted_by": nil, "created_by": nil,
-	}
-	if !t.permanent {
-		by := map[string]any{"id": z.users[0].ID, "name": z.users[0].FullName()}
-		row["type"], row["display_name"], row["deleted_by"], row["created_by"] = "recycle", t.name, by, by
-	}
-	return row
 }

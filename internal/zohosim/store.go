@@ -58,15 +58,8 @@ type entry struct {
 	created        int64
 	broken         bool      // its id is left out of answers
 	shown          time.Time // when its latest change is, or was, shown
+	listed         time.Time // when the deleted list shows, or showed, its latest change
 	truth, visible *version
-}
-
-// A tombstone is one line of the deleted list.
-type tombstone struct {
-	id        uint64
-	permanent bool
-	at        time.Time
-	name      string
 }
 
 // change is a version that will be shown later.
@@ -81,11 +74,13 @@ type module struct {
 	fields   []*Field
 	entries  map[uint64]*entry
 	pending  []change
-	deleted  []tombstone
-	live     *btree.BTreeG[*entry] // by (modified, id)
-	hidden   *btree.BTreeG[*entry] // converted, by (modified, id)
-	byMoment *btree.BTreeG[*entry] // converted, by (converted, id)
-	byID     *btree.BTreeG[*entry] // all that is visible
+	deleted  map[uint64][]tombstone // by record: the lines it has had, the present one last
+	lines    int                    // of the deleted list so far
+	live     *btree.BTreeG[*entry]  // by (modified, id)
+	hidden   *btree.BTreeG[*entry]  // converted, by (modified, id)
+	byMoment *btree.BTreeG[*entry]  // converted, by (converted, id)
+	byID     *btree.BTreeG[*entry]  // all that is visible
+	moved    *btree.BTreeG[*entry]  // converted, by id
 }
 
 func newModule(name string, fields []*Field) *module {
@@ -96,11 +91,12 @@ func newModule(name string, fields []*Field) *module {
 		}, btree.Options{NoLocks: true})
 	}
 	modified := func(v *version) int64 { return v.modified }
+	none := func(*version) int64 { return 0 }
 	return &module{
-		name: name, fields: fields, entries: map[uint64]*entry{},
+		name: name, fields: fields, entries: map[uint64]*entry{}, deleted: map[uint64][]tombstone{},
 		live: by(modified), hidden: by(modified),
 		byMoment: by(func(v *version) int64 { return v.converted }),
-		byID:     by(func(*version) int64 { return 0 }),
+		byID:     by(none), moved: by(none),
 	}
 }
 
@@ -119,6 +115,7 @@ func (m *module) show(e *entry, to *version) {
 		m.hidden.Delete(e)
 		m.byMoment.Delete(e)
 		m.byID.Delete(e)
+		m.moved.Delete(e)
 	}
 	if to == nil || to.gone {
 		e.visible = nil
@@ -132,13 +129,14 @@ func (m *module) show(e *entry, to *version) {
 	}
 	m.hidden.Set(e)
 	m.byMoment.Set(e)
+	m.moved.Set(e)
 }
 
 // put makes a version the truth, and shows it when the lag has passed.
 func (z *Zoho) put(m *module, e *entry, to *version) {
 	e.truth = to
 	now := z.now()
-	if at := now.Add(z.lag(e, to)); at.After(e.shown) { // a record's changes are shown in their order
+	if at := now.Add(z.lag(e.id, uint64(to.modified)+uint64(len(z.calls)))); at.After(e.shown) { // a record's changes are shown in their order
 		e.shown = at
 	}
 	next := change{e, to, e.shown}
@@ -149,12 +147,12 @@ func (z *Zoho) put(m *module, e *entry, to *version) {
 
 // lag is how long a change stays hidden: another time for each, so that a later change may
 // be shown first.
-func (z *Zoho) lag(e *entry, to *version) time.Duration {
+func (z *Zoho) lag(record, change uint64) time.Duration {
 	most := uint64(z.config.VisibilityLag)
 	if most == 0 {
 		return 0
 	}
-	own := rand.New(rand.NewPCG(e.id, uint64(to.modified)+uint64(len(z.calls))))
+	own := rand.New(rand.NewPCG(record, change))
 	return time.Duration(own.Uint64N(most + 1))
 }
 
@@ -273,50 +271,6 @@ func (z *Zoho) UpdateQuietly(module, id string, changes Record) {
 	z.amend(m, e, e.truth.modified, changes)
 }
 
-// Delete moves records to the recycle bin.
-func (z *Zoho) Delete(module string, ids ...string) {
-	z.remove(module, false, ids)
-}
-
-// Purge deletes records for good; those in the bin too.
-func (z *Zoho) Purge(module string, ids ...string) {
-	z.remove(module, true, ids)
-}
-
-func (z *Zoho) remove(name string, permanent bool, ids []string) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	m, now := z.module(name), z.now()
-	for _, id := range ids {
-		e := m.entry(id)
-		m.deleted = slices.DeleteFunc(m.deleted, func(t tombstone) bool { return t.id == e.id })
-		t := tombstone{id: e.id, permanent: permanent, at: now}
-		if !permanent {
-			t.name = e.truth.displayName()
-		}
-		m.deleted = append(m.deleted, t)
-		gone := *e.truth
-		gone.gone = true
-		z.put(m, e, &gone)
-	}
-}
-
-// Restore brings a record back from the bin; whether that moves Modified_Time is not
-// documented, so the caller says.
-func (z *Zoho) Restore(module, id string, moves bool) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	m := z.module(module)
-	e := m.entry(id)
-	m.deleted = slices.DeleteFunc(m.deleted, func(t tombstone) bool { return t.id == e.id })
-	back := *e.truth
-	back.gone = false
-	if moves {
-		back.modified = z.now().Unix()
-	}
-	z.put(m, e, &back)
-}
-
 // Convert converts a lead; whether that moves Modified_Time is not documented, so the
 // caller says.
 func (z *Zoho) Convert(id string, moves bool) {
@@ -324,6 +278,9 @@ func (z *Zoho) Convert(id string, moves bool) {
 	defer z.mu.Unlock()
 	m, now := z.module("Leads"), z.now().Unix()
 	e := m.entry(id)
+	if e.truth.gone {
+		return
+	}
 	v := *e.truth
 	v.converted = now
 	if moves {

@@ -37,7 +37,7 @@ type Config struct {
 
 	Now           func() time.Time // the org's clock
 	Latency       time.Duration    // before each answer of the API
-	VisibilityLag time.Duration    // at most, until COQL and Get Records show a change; each has its own
+	VisibilityLag time.Duration    // at most, until COQL and Get Records, and the deleted list, show a change; each has its own
 	Zones         []*time.Location // datetimes are rendered in these, by field and row
 
 	Credits     int  // in 24 hours; 0 is 1,000,000
@@ -45,7 +45,45 @@ type Config struct {
 	MaxColumns  int  // of a SELECT; 0 is 500
 	NoDate      bool // answers have no Date header
 	TokenStatus int  // HTTP status of the token endpoint's errors; 0 is 400
+
+	Unknowns // what Zoho does not document
 }
+
+// Unknowns are the questions that Zoho's documentation leaves open (zoho-api, "Open
+// questions"), so that a client can be held against each answer.
+type Unknowns struct {
+	DeletedOrder    DeletedOrder // of the deleted list
+	DeletedWall     int          // records that page reaches on the deleted list; 0 is no wall
+	DeletedEmpty    int          // status of an empty deleted list: 200, 204 or 304; 0 is 304 to If-Modified-Since and else 204
+	SinceExclusive  bool         // the deleted list leaves out the very second of If-Modified-Since
+	PurgeKeepsTime  bool         // a purge from the bin leaves deleted_time as it was
+	LosersPermanent bool         // the deleted list calls the losers of a merge permanent, not recycle
+	Drafts          Drafts       // who sees records that are drafts or in the trash
+	ConvertedApart  bool         // a criterion that allows both states of conversion shows the unconverted alone
+	LiteralMillis   bool         // COQL takes fractions of a second in a datetime
+	LiteralNoZ      bool         // COQL refuses Z in a datetime
+	PriceByRows     bool         // COQL costs by the rows it finds, not by the LIMIT
+}
+
+// DeletedOrder is the order of the deleted list.
+type DeletedOrder int
+
+// Orders of the deleted list.
+const (
+	OrderSample   DeletedOrder = iota // as in Zoho's sample: the bin, then what is gone for good, newest first
+	OrderAny                          // any, but always the same
+	OrderShifting                     // another for each page that is asked for
+)
+
+// Drafts says which reads hide records whose Record_Status__s is Draft or Trash.
+type Drafts int
+
+// Who sees drafts.
+const (
+	DraftsShown       Drafts = iota
+	DraftsNotInCOQL          // Get Records shows them
+	DraftsHiddenByAll        // no read shows them
+)
 
 // Zoho is a simulated org. It is an http.Handler and safe for concurrent use.
 type Zoho struct {
@@ -64,6 +102,8 @@ type Zoho struct {
 	nextID  uint64
 
 	pageTokens map[string]pageToken
+	forbidden  map[string]bool // modules
+	listings   uint64          // of deleted records so far
 }
 
 // New returns an org with its standard modules, fields and a few users.
@@ -75,7 +115,7 @@ func New(config Config) *Zoho {
 		users:   standardUsers(),
 		nextID:  5725767000000500000,
 
-		pageTokens: map[string]pageToken{},
+		pageTokens: map[string]pageToken{}, forbidden: map[string]bool{},
 	}
 	return z
 }
@@ -279,14 +319,20 @@ func (z *Zoho) decide(call *Call, route route, known bool, r *http.Request, body
 		}
 	}
 	price := 1
-	if route.price != nil {
+	if route.price != nil && !z.config.PriceByRows {
 		price = route.price(body)
 	}
 	if !z.charge(price) {
 		return tooMany
 	}
 	call.Credit = price
-	return route.handle(z, r, body)
+	got := route.handle(z, r, body)
+	if route.price != nil && z.config.PriceByRows {
+		rest := priceOf(got.rows) - price
+		call.Credit += rest
+		z.charge(rest)
+	}
+	return got
 }
 
 var tooMany = fail(http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "too many requests. please try again after some time", nil)

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"zohomirror/internal/crm"
+	"zohomirror/internal/mirror"
+	"zohomirror/internal/postgres"
+)
+
+type verifyCmd struct {
+	Module string `arg:"" help:"The module, e.g. leads."`
+	Deep   bool   `help:"Compare every column, not only which records there are and of what time."`
+	JSON   bool   `name:"json" help:"Print the last run's result as JSON."`
+}
+
+func (c verifyCmd) Run(ctx context.Context) error {
+	return verify(ctx, c.Module, c.JSON, mirror.Request{Mode: mirror.ModeVerify, Deep: c.Deep})
+}
+
+type repairCmd struct {
+	Module           string `arg:"" help:"The module, e.g. leads."`
+	Deep             bool   `help:"Compare, and mend, every column."`
+	AcceptUnlisted   bool   `help:"Mark rows as deleted that Zoho neither shows nor lists as deleted."`
+	AcceptMassDelete bool   `help:"However many rows that are."`
+	JSON             bool   `name:"json" help:"Print the last run's result as JSON."`
+}
+
+func (c repairCmd) Run(ctx context.Context) error {
+	return verify(ctx, c.Module, c.JSON, mirror.Request{Mode: mirror.ModeRepair, Deep: c.Deep,
+		AcceptUnlisted: c.AcceptUnlisted, AcceptMassDelete: c.AcceptMassDelete})
+}
+
+// errDifferent gives the command its exit status.
+var errDifferent = errors.New("the mirror differs from the CRM")
+
+// settlePause is how long to wait for Zoho to list what it has just stopped showing.
+const settlePause = 10 * time.Second
+
+// verify runs a verification to its verdict, in as many runs as it takes.
+func verify(ctx context.Context, module string, asJSON bool, request mirror.Request) error {
+	var ok bool
+	if request.Module, ok = crm.Find(module); !ok {
+		return fmt.Errorf("there is no module %.40q; there are %s", module, strings.Join(crm.Modules(), ", "))
+	}
+	return withMirror(ctx, func(m *mirror.Mirror) error {
+		for {
+			result, err := m.Run(context.WithoutCancel(ctx), request)
+			switch {
+			case err != nil:
+				return err
+			case result.Status == mirror.StatusSkipped:
+				return fmt.Errorf("another run is at work on %s since %s: try again later", module, result.HeldSince.Format(time.TimeOnly))
+			case !result.More:
+				return report(os.Stdout, result, asJSON)
+			case ctx.Err() != nil:
+				return errors.New("stopped; the same command goes on where it stopped")
+			}
+			if v := result.Verification; v != nil {
+				fmt.Fprintf(os.Stderr, "%s: %d records compared so far\n", module, v.Checked)
+			}
+			if result.Reason == mirror.ReasonSettling {
+				select {
+				case <-time.After(settlePause):
+				case <-ctx.Done():
+				}
+			}
+		}
+	})
+}
+
+func report(out io.Writer, result mirror.Result, asJSON bool) error {
+	v := result.Verification
+	if v == nil {
+		return errors.New("there is no verification to report")
+	}
+	if asJSON {
+		if err := printJSON(result); err != nil {
+			return err
+		}
+	} else if err := printVerdict(out, result.Module, v); err != nil {
+		return err
+	}
+	if v.Verdict != postgres.VerdictEqual {
+		return errDifferent
+	}
+	return nil
+}
+
+// meanings say what each finding is, and what becomes of it.
+var meanings = []struct{ finding, meaning string }{
+	{postgres.FoundMissing, "records without a row: repair writes them"},
+	{postgres.FoundStale, "rows of another time than their records: repair writes them anew"},
+	{postgres.FoundDifferent, "rows with other values (formulas and the like move no time): repair writes them anew"},
+	{postgres.FoundWronglyDeleted, "rows marked as deleted whose records are there: repair takes the mark back"},
+	{postgres.FoundWronglyLive, "rows of records that are listed as deleted: repair marks them"},
+	{postgres.FoundUnlisted, "rows of records that Zoho neither shows nor lists as deleted: lost rights look like that; repair --accept-unlisted marks them"},
+	{postgres.FoundQuarantined, "records that do not fit: see zohomirror quarantine list"},
+}
+
+func printVerdict(out io.Writer, module string, v *postgres.Verification) error {
+	fmt.Fprintf(out, "%s: %s to the CRM up to %s, %d records compared", module, map[bool]string{true: "equal", false: "NOT equal"}[v.Verdict == postgres.VerdictEqual],
+		v.AsOf.UTC().Format(time.RFC3339), v.Checked)
+	if v.Repaired > 0 {
+		fmt.Fprintf(out, ", %d mended", v.Repaired)
+	}
+	fmt.Fprintln(out)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, m := range meanings {
+		if n := v.Found[m.finding]; n > 0 {
+			fmt.Fprintf(table, "  %d\t%s\t%s\n", n, strings.ReplaceAll(m.finding, "_", " "), m.meaning)
+		}
+	}
+	return table.Flush()
+}

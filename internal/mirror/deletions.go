@@ -1,0 +1,285 @@
+package mirror
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"zohomirror/internal/crm"
+	"zohomirror/internal/postgres"
+	"zohomirror/internal/zoho"
+)
+
+// The second pass of a run carries deletions over, and restores. Zoho lists what was
+// deleted; each listed id is stored, then looked at by id, and only what cannot be read is
+// marked. Since a restore may move no timestamp, what was marked is looked at again each
+// day for as long as it can come back.
+
+const (
+	// binMemory is how long Zoho lists what lies in the recycle bin (zoho-api, "Deleted
+	// records"). A window that is older has a hole; a day is kept as a margin.
+	binMemory = 59 * 24 * time.Hour
+
+	// few deletions at once are never too many.
+	few = 100
+)
+
+// listing is the state of a module's list of deleted records, beside its watermark.
+type listing struct {
+	Number int64           `json:"number"`          // of the listing under way, or of the last
+	Page   int             `json:"page,omitempty"`  // the next page; 0: none is under way
+	AsOf   time.Time       `json:"as_of,omitzero"`  // Zoho's time when its first page was asked for
+	Clock  bool            `json:"clock,omitempty"` // AsOf is Zoho's
+	Latest time.Time       `json:"latest,omitzero"` // the latest deletion it had
+	Before *earlierListing `json:"before,omitempty"`
+}
+
+// earlierListing is the last complete listing of several pages since the window moved.
+type earlierListing struct {
+	Digest string    `json:"digest"`
+	AsOf   time.Time `json:"as_of"`
+	Clock  bool      `json:"clock,omitempty"`
+}
+
+// carryDeletions reads the list of deleted records and settles what is due, as far as the
+// time goes: the streams' pages are committed.
+func (r *run) carryDeletions(ctx context.Context) error {
+	err := r.listAndSettle(ctx)
+	if err != nil && ctx.Err() != nil {
+		r.more, r.reason = true, reasonTimeBudget
+		r.log.WarnContext(ctx, "the deleted records did not come within the run's time; the next run asks again", "error", err)
+		return nil
+	}
+	return err
+}
+
+func (r *run) listAndSettle(ctx context.Context) error {
+	complete, err := r.listDeletions(ctx)
+	if err != nil || !complete || !r.claimed.HasDueDeletions() {
+		return err
+	}
+	if err := r.guardDeletions(ctx); err != nil {
+		return err
+	}
+	return r.settleDeletions(ctx)
+}
+
+// firstDeletion is where the window of deletions begins: whatever was deleted before the
+// module's first page ever was asked for is not in the mirror.
+func firstDeletion(end pageEnd, overlap time.Duration) postgres.Checkpoint {
+	begin := end.asOf
+	if !end.zohoClock {
+		begin = begin.Add(-settled * overlap) // our clock may be fast
+	}
+	return postgres.Checkpoint{Stream: crm.StreamDeleted, Watermark: begin.Truncate(time.Second)}
+}
+
+// listDeletions stores what Zoho lists as deleted since the watermark. It reports whether
+// the list was read to its end.
+func (r *run) listDeletions(ctx context.Context) (complete bool, err error) {
+	checkpoint, list, err := r.lastListing()
+	if err != nil {
+		return false, err
+	}
+	for {
+		page, err := r.fetchDeletions(ctx, checkpoint.Watermark, &list)
+		if err != nil {
+			return false, err
+		}
+		r.listedAt = list.AsOf
+		whole := list.Page == 1 && !page.More
+		if list.Page++; whole {
+			list.close(&checkpoint, list.AsOf, list.Clock)
+		}
+		if err := r.storeListing(ctx, distinct(page.Entries), checkpoint, list); err != nil || whole {
+			return err == nil, err
+		}
+		if !page.More {
+			if confirmed, err := r.compareListings(ctx, &checkpoint, &list); err != nil || confirmed {
+				return err == nil, err
+			}
+		}
+		if !r.mayGoOn() {
+			r.more = true
+			return false, nil
+		}
+	}
+}
+
+func (r *run) lastListing() (postgres.Checkpoint, listing, error) {
+	checkpoint := r.claimed.Checkpoints[crm.StreamDeleted]
+	checkpoint.Stream = crm.StreamDeleted
+	var list listing
+	if checkpoint.State == nil {
+		return checkpoint, list, nil
+	}
+	if err := json.Unmarshal(checkpoint.State, &list); err != nil {
+		return checkpoint, list, fmt.Errorf("read the state of the deletions of %s: %w", r.claimed.Module.Name, err)
+	}
+	return checkpoint, list, nil
+}
+
+func (r *run) storeListing(ctx context.Context, page []postgres.Deletion, checkpoint postgres.Checkpoint, list listing) (err error) {
+	if checkpoint.State, err = json.Marshal(list); err != nil {
+		return err
+	}
+	return r.claimed.ListDeletions(ctx, list.Number, page, checkpoint)
+}
+
+// close ends a listing that is known to be complete: the window moves to the time when it began.
+func (l *listing) close(checkpoint *postgres.Checkpoint, asOf time.Time, zohoClock bool) {
+	if !zohoClock {
+		asOf = l.Latest // our own clock may be ahead of Zoho's
+	}
+	checkpoint.Watermark = later(checkpoint.Watermark, asOf.Truncate(time.Second))
+	l.Page, l.Before = 0, nil
+}
+
+// compareListings ends a listing of several pages. They may have shifted while they were
+// read, so only a second listing with the same ids is known to be complete.
+func (r *run) compareListings(ctx context.Context, checkpoint *postgres.Checkpoint, list *listing) (same bool, err error) {
+	digest, err := r.claimed.ListingDigest(ctx, list.Number)
+	if err != nil {
+		return false, err
+	}
+	if before := list.Before; before != nil && before.Digest == digest {
+		list.close(checkpoint, before.AsOf, before.Clock)
+		same = true
+	} else {
+		list.Page, list.Before = 0, &earlierListing{Digest: digest, AsOf: list.AsOf, Clock: list.Clock}
+	}
+	return same, r.storeListing(ctx, nil, *checkpoint, *list)
+}
+
+// fetchDeletions reads the listing's next page. The window starts an overlap below the
+// watermark, since a deletion may be listed late.
+func (r *run) fetchDeletions(ctx context.Context, watermark time.Time, list *listing) (*zoho.DeletedPage, error) {
+	since := watermark
+	if !since.IsZero() {
+		since = since.Add(-r.config.Overlap)
+	}
+	began := time.Now()
+	page, err := r.zoho.Deleted(ctx, r.claimed.Module.API, since, max(list.Page, 1))
+	if zoho.ListEndsEarly(err) {
+		// What lies beyond cannot be listed: ids are compared instead.
+		r.sweep = "Zoho lists only so many deleted records at once"
+		page, err = &zoho.DeletedPage{AsOf: list.AsOf, ZohoClock: list.Clock}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the deleted records of %s: %w", r.claimed.Module.Name, err)
+	}
+	r.slowest = max(r.slowest, time.Since(began))
+	if list.Page == 0 {
+		list.Number++
+		list.Page, list.AsOf, list.Clock, list.Latest = 1, page.AsOf, page.ZohoClock, time.Time{}
+		if page.AsOf.Sub(watermark) > binMemory {
+			r.sweep = "the last list of deleted records is older than what Zoho remembers"
+		}
+	}
+	for _, d := range page.Entries {
+		list.Latest = later(list.Latest, d.At)
+	}
+	return page, nil
+}
+
+// distinct keeps an id's latest deletion: pages that shift may repeat one.
+func distinct(entries []zoho.Deleted) []postgres.Deletion {
+	at := make(map[string]int, len(entries))
+	var all []postgres.Deletion
+	for _, d := range entries {
+		deletion := postgres.Deletion{ID: d.ID, Kind: d.Kind, At: d.At}
+		i, twice := at[d.ID]
+		switch {
+		case !twice:
+			at[d.ID] = len(all)
+			all = append(all, deletion)
+		case d.At.After(all[i].At):
+			all[i] = deletion
+		}
+	}
+	return all
+}
+
+// guardDeletions stops the run before it marks an unlikely share of the module: that is
+// more often a mistake in the CRM, or a lost right to see it, than what a person wants copied.
+func (r *run) guardDeletions(ctx context.Context) error {
+	if r.request.AcceptMassDelete {
+		return nil
+	}
+	pending, err := r.claimed.PendingDeletions(ctx, few)
+	if err != nil {
+		return err
+	}
+	if r.tooMany(pending) {
+		return &massDeletion{module: r.claimed.Module.Name, pending: pending, percent: r.config.MassDelete}
+	}
+	return nil
+}
+
+func (r *run) tooMany(pending postgres.Pending) bool {
+	return pending.Listed > few && pending.Listed*100 > pending.Live*int64(r.config.MassDelete)
+}
+
+// massDeletion is what a person must decide about.
+type massDeletion struct {
+	module   string
+	pending  postgres.Pending
+	percent  int
+	unlisted bool // they are not even listed
+}
+
+func (e *massDeletion) Error() string {
+	if e.unlisted {
+		return fmt.Sprintf("%d of %d live rows of %s are neither shown nor listed as deleted by Zoho, more than %d %%: none of them was marked",
+			e.pending.Listed, e.pending.Live, e.module, e.percent)
+	}
+	return fmt.Sprintf("%d of %d live rows of %s are listed as deleted at once, more than %d %%: none of them was marked",
+		e.pending.Listed, e.pending.Live, e.module, e.percent)
+}
+
+// Hint says what the person should look at.
+func (e *massDeletion) Hint() string {
+	if e.unlisted {
+		return "most often the user who consented has lost the right to see them: let an administrator consent. If they are gone indeed, run: " +
+			"zohomirror repair " + e.module + " --accept-unlisted --accept-mass-delete"
+	}
+	return "look into Zoho's recycle bin; if that is what was wanted, run: zohomirror sync " + e.module +
+		" --accept-mass-delete. Otherwise restore them there, and the next run goes on by itself. Edits are mirrored all the while"
+}
+
+// settleDeletions looks at every deletion that is due: what cannot be read is marked, what
+// can be is read in full. What is left when the time is spent is due in the next run.
+func (r *run) settleDeletions(ctx context.Context) error {
+	for {
+		ids, err := r.claimed.DueDeletions(ctx, zoho.MaxIDs)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		there, err := r.zoho.Readable(ctx, r.claimed.Module.API, ids)
+		if err != nil {
+			return fmt.Errorf("look at the deleted records of %s: %w", r.claimed.Module.Name, err)
+		}
+		var gone, readable []string
+		for _, id := range ids {
+			if there[id] {
+				readable = append(readable, id)
+			} else {
+				gone = append(gone, id)
+			}
+		}
+		found, err := r.reread(ctx, readable)
+		if err != nil {
+			return err
+		}
+		counts, err := r.claimed.SettleDeletions(ctx, gone, readable, found)
+		if err != nil {
+			return err
+		}
+		r.counts = r.counts.Plus(counts)
+		if len(ids) == zoho.MaxIDs && !r.mayGoOn() {
+			r.more = true
+			return nil
+		}
+	}
+}

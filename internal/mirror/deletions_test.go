@@ -1,0 +1,245 @@
+package mirror_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"zohomirror/internal/crm"
+	"zohomirror/internal/mirror"
+	"zohomirror/internal/zohosim"
+)
+
+// marked are the rows that are marked as deleted, with the time.
+func (o *org) marked(t testing.TB, table string) map[string]string {
+	t.Helper()
+	return value[map[string]string](t, o, fmt.Sprintf(
+		`SELECT coalesce(jsonb_object_agg(id, to_char(deleted_at AT TIME ZONE 'UTC', 'HH24:MI:SS')), '{}') FROM %s WHERE deleted_at IS NOT NULL`, table))
+}
+
+// nextRound lets a day pass for the deletions that are looked at once a day.
+func (o *org) nextRound(t testing.TB) {
+	t.Helper()
+	execute(t, o, "UPDATE sync_deletions SET due_at = due_at - interval '1 day'")
+}
+
+func seed(o *org, n int) []string {
+	var ids []string
+	for i := range n {
+		ids = append(ids, o.Insert("Leads", lead(i)))
+	}
+	return ids
+}
+
+func (o *org) calls(path string) int {
+	n := 0
+	for _, c := range o.Calls() {
+		if strings.HasSuffix(c.Path, path) {
+			n++
+		}
+	}
+	return n
+}
+
+// Pain 4: deletes never arrive.
+func TestPain04Deletes(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	ids := seed(o, 6)
+	o.Convert(ids[5], false)
+	o.run(t, "leads")
+	o.Advance(5 * time.Minute)
+	o.Delete("Leads", ids[0])
+	o.Purge("Leads", ids[1]) // for good: an entry without a name
+	o.Advance(time.Minute)
+	o.Delete("Leads", ids[2])
+	o.Purge("Leads", ids[2]) // from the bin
+	o.Delete("Leads", ids[5])
+	if got := o.run(t, "leads"); got.Counts.Deleted != 4 || got.Counts.Updated != 0 {
+		t.Errorf("%+v", got.Counts)
+	}
+	want := map[string]string{ids[0]: "12:05:00", ids[1]: "12:05:00", ids[2]: "12:06:00", ids[5]: "12:06:00"}
+	if diff := cmp.Diff(want, o.marked(t, "leads")); diff != "" {
+		t.Errorf("(-want +marked):\n%s", diff)
+	}
+	o.equal(t, "leads")
+
+	// What was marked stays so, costs a call a tick, and is not written again.
+	before := value[string](t, o, "SELECT jsonb_agg(jsonb_build_array(id, ctid, xmin) ORDER BY id)::text FROM leads")
+	for range 3 {
+		o.Advance(5 * time.Minute)
+		o.ResetCalls()
+		o.run(t, "leads")
+		if len(o.Calls()) != 4 {
+			t.Errorf("an idle tick: %d calls", len(o.Calls()))
+		}
+	}
+	o.nextRound(t)
+	o.run(t, "leads")
+	if after := value[string](t, o, "SELECT jsonb_agg(jsonb_build_array(id, ctid, xmin) ORDER BY id)::text FROM leads"); after != before {
+		t.Error("rows were touched")
+	}
+}
+
+// Promise 7: a restored record loses its mark within a day, whether or not its time moved
+// and whether or not the mirror ever held it.
+func TestPromise07Restores(t *testing.T) {
+	t.Parallel()
+	for _, moves := range []bool{false, true} {
+		o := newOrg(t, zohosim.Config{}, defaultConfig)
+		ids := seed(o, 3)
+		o.run(t, "leads")
+		o.Advance(5 * time.Minute)
+		o.Update("Leads", ids[0], zohosim.Record{"Company": "Edited just before"}) // never read
+		never := o.Insert("Leads", lead(7))                                        // nor was this
+		o.Delete("Leads", ids[0], ids[1], never)
+		o.run(t, "leads")
+		if diff := cmp.Diff(map[string]string{ids[0]: "12:05:00", ids[1]: "12:05:00"}, o.marked(t, "leads")); diff != "" {
+			t.Errorf("(-want +marked):\n%s", diff)
+		}
+		for range 2 { // until the streams read none of it again
+			o.Advance(time.Hour)
+			o.run(t, "leads")
+		}
+		for _, id := range []string{ids[0], ids[1], never} {
+			o.Restore("Leads", id, moves)
+		}
+		o.Convert(ids[1], false)
+		first := o.run(t, "leads").Counts
+		if moves { // by the streams, in the next tick
+			o.equal(t, "leads")
+		}
+		o.Advance(time.Hour)
+		o.nextRound(t)
+		got := o.run(t, "leads")
+		if n := first.Restored + got.Counts.Restored; n != 3 {
+			t.Errorf("restored %d: %+v, then %+v", n, first, got.Counts)
+		}
+		o.equal(t, "leads")
+		// Deleted once more, it is marked with its new time.
+		o.Delete("Leads", ids[0])
+		o.run(t, "leads")
+		if diff := cmp.Diff(map[string]string{ids[0]: "15:05:00"}, o.marked(t, "leads")); diff != "" {
+			t.Errorf("(-want +marked):\n%s", diff)
+		}
+	}
+}
+
+// A record that is listed but can be read stays as it is, and is looked at again.
+func TestListedButReadable(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	ids := seed(o, 2)
+	o.run(t, "leads")
+	o.Advance(5 * time.Minute)
+	o.Delete("Leads", ids[0])
+	readable := fmt.Sprintf(`{"data":[{"id":%q}],"info":{"per_page":200,"count":1,"page":1,"more_records":false}}`, ids[0])
+	o.Plan(1, func(c zohosim.Call) bool { return strings.Contains(c.Query, "ids=") }, zohosim.Fault{Status: http.StatusOK, Body: readable})
+	o.run(t, "leads")
+	if n := len(o.marked(t, "leads")); n != 0 {
+		t.Errorf("%d rows are marked", n)
+	}
+	execute(t, o, "UPDATE sync_deletions SET due_at = due_at - interval '1 minute'")
+	o.run(t, "leads")
+	if diff := cmp.Diff(map[string]string{ids[0]: "12:05:00"}, o.marked(t, "leads")); diff != "" {
+		t.Errorf("(-want +marked):\n%s", diff)
+	}
+}
+
+// A page that is late shows a deleted record once more: it is settled in the same run.
+func TestLatePageAfterDelete(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	ids := seed(o, 2)
+	o.run(t, "leads")
+	o.Advance(5 * time.Minute)
+	o.Delete("Leads", ids[0])
+	o.run(t, "leads")
+	late := fmt.Sprintf(`{"data":[{"id":%q,"Last_Name":"Lead 0","Created_Time":"2026-11-23T12:00:00Z","Modified_Time":"2026-11-23T12:04:59Z"}],"info":{"count":1,"more_records":false}}`, ids[0])
+	o.Plan(1, func(c zohosim.Call) bool { return strings.Contains(c.Query, "from Leads where Modified_Time") }, zohosim.Fault{Status: http.StatusOK, Body: late})
+	if got := o.run(t, "leads"); got.Counts.Updated != 1 || got.Counts.Deleted != 1 || got.Counts.Restored != 0 {
+		t.Errorf("%+v", got.Counts)
+	}
+	if diff := cmp.Diff(map[string]string{ids[0]: "12:05:00"}, o.marked(t, "leads")); diff != "" {
+		t.Errorf("(-want +marked):\n%s", diff)
+	}
+}
+
+// If an unlikely share of a module is listed at once, nothing is marked and a person is
+// asked; edits are mirrored all the while, and a person's word lets it pass.
+func TestMassDeleteAsks(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	o.InsertMany("Deals", 1500, deal)
+	o.runAll(t, "deals")
+	ids := make([]string, 0, 1500)
+	for id := range o.Truth("Deals") {
+		ids = append(ids, id)
+	}
+	o.Advance(5 * time.Minute)
+	o.Delete("Deals", ids[:101]...)
+	o.Update("Deals", ids[1400], zohosim.Record{"Next_Step": "Call"})
+	module, _ := crm.Find("deals")
+	for range 2 {
+		got, err := o.mirror.Run(t.Context(), mirror.Request{Module: module})
+		if err == nil || !strings.HasPrefix(err.Error(), "101 of 1500 live rows of deals are listed as deleted at once, more than 5 %") ||
+			!strings.Contains(got.Hint, "zohomirror sync deals --accept-mass-delete") {
+			t.Errorf("%v, %+v", err, got)
+		}
+		if n := len(o.marked(t, "deals")); n != 0 {
+			t.Errorf("%d rows are marked", n)
+		}
+		o.Advance(time.Minute)
+	}
+	if step := value[string](t, o, "SELECT next_step FROM deals WHERE id = $1", ids[1400]); step != "Call" {
+		t.Error("the edit was not mirrored")
+	}
+	o.Restore("Deals", ids[0], false) // one less is no more than a hundred
+	o.nextRound(t)
+	o.config.MassDelete = 7
+	o.mirror = o.process(t, o.database)
+	o.run(t, "deals")
+	o.equal(t, "deals")
+	if n := len(o.marked(t, "deals")); n != 100 {
+		t.Errorf("%d rows are marked", n)
+	}
+}
+
+// A list of several pages moves the window only when a second one had the same ids.
+func TestListOfSeveralPages(t *testing.T) {
+	t.Parallel()
+	config := defaultConfig
+	config.MassDelete = 100
+	o := newOrg(t, zohosim.Config{}, config)
+	ids := seed(o, 700)
+	o.run(t, "leads")
+	o.Advance(5 * time.Minute)
+	o.Delete("Leads", ids[:500]...)
+	extra := ids[500:510]
+	o.OnCall(func(c zohosim.Call) { // pages shift while the first list is read
+		if strings.HasSuffix(c.Path, "/deleted") && strings.Contains(c.Query, "page=3") && len(extra) > 0 {
+			o.Advance(time.Second)
+			o.Delete("Leads", extra...)
+			extra = nil
+		}
+	})
+	o.ResetCalls()
+	if got := o.run(t, "leads"); got.Counts.Deleted != 510 {
+		t.Errorf("%+v", got.Counts)
+	}
+	if n := o.calls("/deleted"); n != 9 { // three lists of three pages
+		t.Errorf("%d calls for the lists", n)
+	}
+	o.equal(t, "leads")
+	o.Advance(5 * time.Minute)
+	o.run(t, "leads") // an overlap below the last list
+	o.Advance(5 * time.Minute)
+	o.ResetCalls()
+	if o.run(t, "leads"); o.calls("/deleted") != 1 {
+		t.Errorf("%d calls for the lists once the window has moved", o.calls("/deleted"))
+	}
+}

@@ -1,0 +1,221 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"zohomirror/internal/crm"
+	"zohomirror/internal/postgres"
+	"zohomirror/internal/zoho"
+)
+
+// lookAgain takes a second look at every suspect of a sweep. Whoever was edited, deleted or
+// brought back meanwhile is cleared; in a repair the others are mended.
+func (r *run) lookAgain(ctx context.Context, v *postgres.Verification) error {
+	if err := r.guardUnlisted(ctx, v); err != nil {
+		return err
+	}
+	after := ""
+	for {
+		suspects, err := r.claimed.Suspects(ctx, v, after, zoho.MaxIDs)
+		if err != nil || len(suspects) == 0 {
+			return err
+		}
+		after = suspects[len(suspects)-1].ID
+		if err := r.judge(ctx, v, suspects); err != nil {
+			return err
+		}
+		if len(suspects) == zoho.MaxIDs && !r.mayGoOn() {
+			return nil
+		}
+	}
+}
+
+// guardUnlisted stops a repair before it marks an unlikely share of the module on a
+// person's word: fewer rights of the user who consented look just like that.
+func (r *run) guardUnlisted(ctx context.Context, v *postgres.Verification) error {
+	if v.Mode != ModeRepair || !r.request.AcceptUnlisted || r.request.AcceptMassDelete {
+		return nil
+	}
+	pending, err := r.claimed.PendingUnlisted(ctx, v)
+	if err != nil {
+		return err
+	}
+	if r.tooMany(pending) {
+		return &massDeletion{module: r.claimed.Module.Name, pending: pending, percent: r.config.MassDelete, unlisted: true}
+	}
+	return nil
+}
+
+// judge settles up to zoho.MaxIDs suspects.
+func (r *run) judge(ctx context.Context, v *postgres.Verification, suspects []postgres.Suspect) error {
+	ids := make([]string, len(suspects))
+	for i, s := range suspects {
+		ids[i] = s.ID
+	}
+	shown, err := r.show(ctx, ids)
+	if err != nil {
+		return err
+	}
+	found, err := r.writer.Compare(ctx, shown)
+	if err != nil {
+		return err
+	}
+	modified := modifiedByID(shown)
+	j := judgement{run: r, verification: v, found: found, modified: modified}
+	var hidden []postgres.Suspect
+	for _, s := range suspects {
+		switch _, visible := modified[s.ID]; {
+		case visible:
+			j.visible(s)
+		case !s.Live:
+			j.clear(s)
+		default:
+			hidden = append(hidden, s)
+		}
+	}
+	if err := j.hidden(ctx, hidden); err != nil {
+		return err
+	}
+	if v.Mode == ModeRepair {
+		if err := j.mend(ctx, shown); err != nil {
+			return err
+		}
+	}
+	return r.claimed.SettleFindings(ctx, v, j.findings)
+}
+
+// show reads records in full, in every state of conversion.
+func (r *run) show(ctx context.Context, ids []string) (all crm.Batch, err error) {
+	for _, filter := range r.filters() {
+		page, err := r.query(ctx, zoho.Query{Filter: filter, IDs: ids, Limit: zoho.MaxIDs})
+		if err != nil {
+			return all, err
+		}
+		batch := r.plan.Map(page.Records)
+		all.Rows = append(all.Rows, batch.Rows...)
+		all.Problems = append(all.Problems, batch.Problems...)
+	}
+	return all, nil
+}
+
+func modifiedByID(batch crm.Batch) map[string]time.Time {
+	modified := map[string]time.Time{}
+	for i := range batch.Rows {
+		modified[batch.Rows[i].ID] = batch.Rows[i].Modified
+	}
+	for i := range batch.Problems {
+		modified[batch.Problems[i].ID] = batch.Problems[i].Modified
+	}
+	return modified
+}
+
+// A judgement is under way over some suspects.
+type judgement struct {
+	*run
+	verification *postgres.Verification
+	found        map[string]string    // in what rows differ from what Zoho shows
+	modified     map[string]time.Time // of what Zoho shows
+	findings     []postgres.Finding
+}
+
+func (j *judgement) clear(s postgres.Suspect) {
+	j.findings = append(j.findings, postgres.Finding{ID: s.ID, Finding: s.Finding, State: postgres.FindingCleared})
+}
+
+func (j *judgement) confirm(s postgres.Suspect, finding string) {
+	j.findings = append(j.findings, postgres.Finding{ID: s.ID, Finding: finding, State: postgres.FindingConfirmed})
+}
+
+// visible judges a suspect that Zoho shows.
+func (j *judgement) visible(s postgres.Suspect) {
+	finding := j.found[s.ID]
+	newer := j.modified[s.ID].After(j.verification.AsOf)
+	switch {
+	case s.Quarantined && s.Finding != postgres.FoundExtra:
+		j.confirm(s, postgres.FoundQuarantined)
+	case finding == "",
+		finding == postgres.FoundDifferent && !j.verification.Deep,
+		newer && finding != postgres.FoundWronglyDeleted && finding != postgres.FoundDifferent,
+		finding == postgres.FoundWronglyDeleted && s.Watched && j.verification.Mode == ModeVerify:
+		// Equal by now, or nobody's fault: what is newer is for the next run, and restores
+		// are for the daily look at every deletion.
+		j.clear(s)
+	default:
+		j.confirm(s, finding)
+	}
+}
+
+// hidden judges live rows that Zoho does not show.
+func (j *judgement) hidden(ctx context.Context, suspects []postgres.Suspect) error {
+	if len(suspects) == 0 {
+		return nil
+	}
+	ids := make([]string, len(suspects))
+	for i, s := range suspects {
+		ids[i] = s.ID
+	}
+	there, err := j.zoho.Readable(ctx, j.claimed.Module.API, ids)
+	if err != nil {
+		return fmt.Errorf("look at suspects of %s: %w", j.claimed.Module.Name, err)
+	}
+	for _, s := range suspects {
+		switch {
+		case there[s.ID]:
+			j.clear(s) // hidden from queries, but there
+		case s.Listed:
+			j.confirm(s, postgres.FoundWronglyLive)
+		case j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):
+			// It may be listed a little later: the next run looks again.
+			j.reason = ReasonSettling
+		default:
+			j.confirm(s, postgres.FoundUnlisted)
+		}
+	}
+	return nil
+}
+
+// mend repairs what was confirmed, as far as a repair may, and looks once more.
+func (j *judgement) mend(ctx context.Context, shown crm.Batch) error {
+	var live, unlisted []string
+	for _, f := range j.findings {
+		switch {
+		case f.State != postgres.FindingConfirmed:
+		case f.Finding == postgres.FoundWronglyLive:
+			live = append(live, f.ID)
+		case f.Finding == postgres.FoundUnlisted && j.request.AcceptUnlisted:
+			unlisted = append(unlisted, f.ID)
+		}
+	}
+	written, err := j.writer.Page(ctx, shown)
+	if err != nil {
+		return err
+	}
+	left, err := j.writer.Compare(ctx, shown)
+	if err != nil {
+		return err
+	}
+	var deleted, marked postgres.Counts
+	if len(live) > 0 {
+		if deleted, err = j.claimed.SettleDeletions(ctx, live, nil, nil); err != nil {
+			return err
+		}
+	}
+	if len(unlisted) > 0 {
+		if marked, err = j.claimed.MarkUnlisted(ctx, unlisted, j.listedAt); err != nil {
+			return err
+		}
+	}
+	j.counts = j.counts.Plus(written).Plus(deleted).Plus(marked)
+	for i := range j.findings {
+		f := &j.findings[i]
+		_, visible := j.modified[f.ID]
+		mended := visible && left[f.ID] == "" || slices.Contains(live, f.ID) || slices.Contains(unlisted, f.ID)
+		if f.State == postgres.FindingConfirmed && f.Finding != postgres.FoundQuarantined && mended {
+			f.State = postgres.FindingRepaired
+		}
+	}
+	return nil
+}
