@@ -102,6 +102,13 @@ func TestDatabaseOutOfConnections(t *testing.T) {
 	w.begin(t)
 
 	before := w.ready(t) // the test has its own connection by now
+	alter("ALTER ROLE " + role + " CONNECTION LIMIT 2")
+	if out := w.tick(t); out.Status != "ok" || out.More {
+		t.Errorf("with one connection: %s", out)
+	}
+	w.goesOn(t, before, lockFree, 0)
+
+	before = w.ready(t)
 	alter("ALTER ROLE " + role + " CONNECTION LIMIT 0")
 	out := w.tick(t)
 	if w.failed(t, out); !strings.Contains(out.Hint, "no connection left") {
@@ -109,6 +116,17 @@ func TestDatabaseOutOfConnections(t *testing.T) {
 	}
 	alter("ALTER ROLE " + role + " CONNECTION LIMIT -1")
 	w.goesOn(t, before, lockFree, 0)
+
+	before = w.ready(t) // and one that takes its connections away from a run at work
+	killed := killBackends(t, w)
+	w.link.strike(moment{w.clean.requests / 2, false}, func() verdict {
+		alter("ALTER ROLE " + role + " CONNECTION LIMIT 0")
+		return killed()
+	})
+	w.failed(t, w.sync(t, noTime))
+	w.link.calm()
+	alter("ALTER ROLE " + role + " CONNECTION LIMIT -1")
+	w.goesOn(t, before, lockHeld, 2)
 }
 
 // Rows, or the whole table, that another session keeps locked for longer than a run will wait. One after another and beside no other test: a second must do to close a run whose
@@ -147,6 +165,23 @@ func TestLockedByAnother(t *testing.T) {
 			w.goesOn(t, before, lockFree, 2)
 		})
 	}
+}
+
+// A statement that the database does not get done within 10 s.
+func TestStatementTimeout(t *testing.T) {
+	t.Parallel()
+	onlySlow(t)
+	w := newWorld(t)
+	w.begin(t)
+	before := w.ready(t)
+	w.exec(t, `CREATE FUNCTION drag() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(15); RETURN NULL; END$$`)
+	w.exec(t, "CREATE TRIGGER drag BEFORE INSERT OR UPDATE ON leads FOR EACH STATEMENT EXECUTE FUNCTION drag()")
+	out := w.tick(t)
+	if w.failed(t, out); !strings.Contains(out.Hint, "more than 10 s") {
+		t.Errorf("%s", out)
+	}
+	w.exec(t, "DROP TRIGGER drag ON leads")
+	w.goesOn(t, before, lockFree, 2)
 }
 
 // A disk that is full, for one table or another: PostgreSQL says 53100 there.
