@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -282,4 +283,26 @@ func TestPromise09SecretsStayIn(t *testing.T) {
 			t.Errorf("%q got out", secret)
 		}
 	}
+}
+
+// Zoho's own samples show pages that are shorter than asked for with more behind them: only
+// more_records ends a window.
+func TestShortPageIsNotTheEnd(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	o.InsertMany("Deals", 30, deal)
+	first := ""
+	for id := range o.Truth("Deals") {
+		if first == "" || id < first {
+			first = id
+		}
+	}
+	short := fmt.Sprintf(`{"data":[{"id":%q,"Deal_Name":"Deal 0","Created_Time":"2026-11-23T12:00:00Z","Modified_Time":"2026-11-23T12:00:00Z"}],"info":{"count":1,"more_records":true}}`, first)
+	o.Plan(1, func(c zohosim.Call) bool { return c.Path == "/crm/v8/coql" }, zohosim.Fault{Status: http.StatusOK, Body: short})
+	if got := o.run(t, "deals"); got.Counts.Pages != 2 || got.More {
+		t.Errorf("%+v", got)
+	}
+	o.Advance(5 * time.Minute)
+	o.run(t, "deals")
+	o.equal(t, "deals")
 }

@@ -1,0 +1,37 @@
+package main
+
+const (
+	inMirror   = "./internal/mirror"
+	inPostgres = "./internal/postgres"
+	inZoho     = "./internal/zoho"
+)
+
+var mutations = []mutation{
+	{"no overlap", []change{{"internal/mirror/window.go", "Time: c.Watermark.Add(-overlap).Truncate", "Time: c.Watermark.Truncate"}}, inMirror, "Promise1WindowsMissNothing|Pain03"},
+	{"the watermark follows our clock, not the first young page", []change{{"internal/mirror/window.go", "if !c.Young {", "if true {"}}, inMirror, "Promise1WindowsMissNothing"},
+	{"a short page ends a window", []change{{"internal/mirror/reader.go", "end := pageEnd{more: page.More, asOf", "end := pageEnd{more: page.More && len(page.Places) >= r.size(), asOf"}}, inMirror, "ShortPage"},
+	{"strictly later, without the id", []change{{"internal/zoho/query.go", `"(%[1]s > '%[2]s' or (%[1]s = '%[2]s' and id > %[3]s))"`, `"(%[1]s > '%[2]s' or (%[1]s > '%[2]s' and id > %[3]s))"`}}, inMirror, "Pain01"},
+	{"an edit of the same second is not written", []change{{"internal/postgres/upsert.go", "OR p.modified_time = t.modified_time\n", "OR p.modified_time < t.modified_time AND p.modified_time = t.modified_time\n"}}, inMirror, "Pain02"},
+	{"equal rows are written", []change{{"internal/postgres/upsert.go", "AND (t.deleted_at IS NOT NULL OR ROW(%[6]s) IS DISTINCT FROM ROW(%[7]s))", "AND (true OR ROW(%[6]s) IS DISTINCT FROM ROW(%[7]s))"}}, inPostgres, "Page"},
+	{"older wins", []change{{"internal/postgres/upsert.go", "OR p.modified_time > t.modified_time\n", "OR p.modified_time <> t.modified_time\n"}, {"internal/postgres/upsert.go", "	WHERE t.modified_time <= excluded.modified_time\n", ""}}, inPostgres, "Page"},
+	{"what was not read is overwritten", []change{{"internal/crm/plan.go", "p.KeptKeys = append(p.KeptKeys, f.APIName)", "_ = p.KeptKeys"}}, inMirror, "RefusedColumn"},
+	{"no fence", []change{{"internal/postgres/page.go", "{sql: fence, values: text(r.Module.Name, r.ID.String())},", `{sql: "SELECT $1::text, $2::text", values: text(r.Module.Name, r.ID.String())},`}}, inMirror, "Promise04"},
+	{"a page is sent in one step", []change{{"internal/postgres/pipeline.go", "if bound > atOnce {", "if bound > 1<<40 {"}}, inMirror, "Promise04"},
+	{"page and checkpoint apart", []change{{"internal/postgres/page.go", "steps = append(steps, w.run.bookkeeping(checkpoints, counts.Processed)...)", "steps = append(steps, w.run.bookkeeping(nil, counts.Processed)...)"}}, inMirror, "Promise05"},
+	{"one bad row fails the page", []change{{"internal/postgres/errors.go", `return strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")`, `return code == "none" && strings.HasPrefix(code, "22")`}}, inMirror, "Pain22"},
+	{"faults of the call fill the quarantine", []change{{"internal/postgres/errors.go", `return strings.HasPrefix(code, "22")`, `return code != "" || strings.HasPrefix(code, "22")`}}, inPostgres, "Fault|Errors|Quarantine|Page"},
+	{"no confirmation of a deletion", []change{{"internal/mirror/deletions.go", "if there[id] {", "if there[id] && id == \"\" {"}}, inMirror, "ListedButReadable"},
+	{"a marked row is never looked at again", []change{{"internal/postgres/deletions.go", "due_at = CASE WHEN kind = 'recycle' THEN clock_timestamp() + $4::interval END", "due_at = CASE WHEN kind = 'recycle' THEN NULL::timestamptz + $4::interval END"}}, inMirror, "Promise07"},
+	{"a late page keeps a deleted row alive", []change{{"internal/postgres/deletions.go", "if !r.confirmed || len(rows) == 0 {", "if true {"}}, inMirror, "LatePageAfterDelete"},
+	{"one list of several pages is enough", []change{{"internal/mirror/deletions.go", "before != nil && before.Digest == digest", "before == nil || before.Digest == digest"}}, inMirror, "ListOfSeveralPages"},
+	{"no guard against a mass delete", []change{{"internal/mirror/deletions.go", "return pending.Listed > few &&", "return false && pending.Listed > few &&"}}, inMirror, "MassDelete"},
+	{"no stream of converted leads", []change{{"internal/crm/catalogue.go", `{Name: StreamConverted, OrderBy: fieldModifiedTime, Filter: "Converted__s = true"},`, ""}}, inMirror, "Pain05"},
+	{"no stream of the newly converted", []change{{"internal/crm/catalogue.go", `{Name: StreamNewlyConverted, OrderBy: fieldConvertedAt, Filter: "Converted__s = true"},`, ""}}, inMirror, "Pain05"},
+	{"no deadline", []change{{"internal/mirror/mirror.go", "> r.config.Deadline {", "> 1000*r.config.Deadline {"}, {"internal/mirror/mirror.go", "started.Add(m.config.Deadline-m.reserve())", "started.Add(time.Hour)"}}, inMirror, "Pain24EverySetting"},
+	{"the token is stored open", []change{{"internal/zoho/token.go", "Sealed: b.close(b.current)", "Sealed: []byte(b.current)"}}, inMirror, "Promise09"},
+	{"tokens follow redirects", []change{{"internal/zoho/client.go", "return http.ErrUseLastResponse", "return nil"}}, inZoho, "Redirect"},
+	{"rows do not name their run", []change{{"internal/postgres/rowwise.go", "a.buf = append(a.buf, by.run[:]...)", "a.buf = append(a.buf, make([]byte, 16)...)"}}, inMirror, "Promise10"},
+	{"edits during a verification are taken for faults", []change{{"internal/mirror/lookagain.go", "newer := j.modified[s.ID].After(j.verification.AsOf)", "newer := false"}, {"internal/postgres/verify.go", "	   OR s.modified_time <> t.modified_time AND s.modified_time <= $5::timestamptz\n", "	   OR s.modified_time <> t.modified_time\n"}}, inMirror, "VerifyWhileEdited"},
+	{"what is not shown is taken for unlisted at once", []change{{"internal/mirror/lookagain.go", "case j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):", "case false:"}}, inMirror, "VerifyWhileEdited|VerifyAnd"},
+	{"a repair marks what is not listed without a person's word", []change{{"internal/mirror/lookagain.go", "f.Finding == postgres.FoundUnlisted && j.request.AcceptUnlisted", "f.Finding == postgres.FoundUnlisted"}}, inMirror, "VerifyAndRepair"},
+}
