@@ -138,7 +138,6 @@ func TestSchemaMigration(t *testing.T) {
 	same(t, "views, options and grants", before, list(t, conn, grants))
 	same(t, "comment", []string{"it's big"}, list(t, conn, "SELECT obj_description('big_deals'::regclass)"))
 
-	zoho.MassUpdate("Deals", nil, zohosim.Record{"Next_Step": "Call"})
 	must(t, settings, "sync", "deals")
 	same(t, "rows", append(slices.Clone(oddValues), "of a record alone"), list(t, conn, "SELECT lead_source FROM deals_live WHERE amount >= 1.12 ORDER BY id"))
 	same(t, "drift is told once", []string{"9"}, list(t, conn, "SELECT count(*)::text FROM sync_drift"))

@@ -65,7 +65,7 @@ func (r *run) fillPage(ctx context.Context, filter string, c postgres.Checkpoint
 	if page.More {
 		id, _, ok := r.plan.Last(page.Places, r.claimed.Module.Streams[0].OrderBy)
 		if !ok || id == c.CursorID {
-			return fmt.Errorf("fill %s: a page of %d records after id %q has no place to go on from", r.claimed.Module.Name, len(page.Records), c.CursorID)
+			return fmt.Errorf("fill %s: a page of %d records after id %q has no place to go on from", r.claimed.Module.Name, len(page.Places), c.CursorID)
 		}
 		next = c
 		next.Stream, next.CursorID = fillStream(filter), id

@@ -82,9 +82,8 @@ func drain(cancel context.CancelFunc, next <-chan fetched, pending bool) {
 
 // await returns the page that is on its way. It mends what can be mended by asking again:
 // a column that Zoho does not know is left out, too many columns are read in narrower
-// slices, a page that is too large is halved. It
-// returns no page and no error where the run's time ended while it waited, but not before
-// the run had committed something.
+// slices, a page that is too large is halved. It returns no page and no error where the
+// run's time ended while it waited, but not before the run had committed something.
 func (r *run) await(ctx context.Context, reader *reader, next <-chan fetched) (*zoho.Page, error) {
 	for {
 		got := <-next

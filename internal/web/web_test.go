@@ -36,7 +36,11 @@ func TestMain(m *testing.M) {
 			return err
 		}
 		defer store.Close()
-		return store.Migrate(ctx)
+		if err := store.Migrate(ctx); err != nil {
+			return err
+		}
+		_, err = store.MigrateOrg(ctx, "../../migrations/org") // promoted fields are in the catalogue
+		return err
 	}))
 }
 

@@ -21,7 +21,7 @@ import (
 type Query struct {
 	Module  string     // API name, e.g. Leads
 	Columns []string   // API names; id is always in the rows
-	Further [][]string // more columns, for a module too wide for one SELECT; see slices.go
+	Further [][]string // more columns, each slice a SELECT of its own; all then hold Modified_Time
 	Filter  string     // one more criterion, e.g. Converted__s = true; or empty
 	IDs     []string   // only these records, at most MaxIDs; nil is all
 	OrderBy string     // the datetime column of the keyset; empty: the keyset is the id alone
@@ -37,10 +37,10 @@ type Cursor struct {
 }
 
 // Page is what a Query answers. Records are JSON objects as Zoho sent them, numbers
-// included; they share one buffer.
+// included.
 type Page struct {
 	Records   []jsontext.Value
-	Places    []jsontext.Value // the last of these that has a place is where the page ends; Records may lack it
+	Places    []jsontext.Value // where the page ends: Records, and those that slices left out, as the first one shows them
 	More      bool             // Zoho's more_records; a short page may have more
 	AsOf      time.Time        // Zoho's time when the page was asked for, or ours without a Date header
 	ZohoClock bool             // AsOf is Zoho's

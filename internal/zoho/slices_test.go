@@ -22,6 +22,21 @@ import (
 var slicedQuery = zoho.Query{Module: "Leads", Columns: []string{"Modified_Time", "City"},
 	Further: [][]string{{"Modified_Time", "Street"}, {"State", "Modified_Time"}}, OrderBy: "Modified_Time", Limit: 200}
 
+// clock is the time of a simulated org whose requests overlap.
+type clock struct{ seconds atomic.Int64 }
+
+// at starts a clock.
+func at(start time.Time) *clock {
+	c := &clock{}
+	c.seconds.Store(start.Unix())
+	return c
+}
+
+func (c *clock) Now() time.Time          { return time.Unix(c.seconds.Load(), 0).UTC() }
+func (c *clock) Advance(d time.Duration) { c.seconds.Add(int64(d / time.Second)) }
+
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
 // queries are the texts of all queries so far.
 func queries(sim *zohosim.Zoho) (all []string) {
 	for _, call := range sim.Calls() {
@@ -109,8 +124,8 @@ func TestTornRecordsAreReadAgain(t *testing.T) {
 		"many, always":      {torn: 120, times: 100, calls: 3*3 + 3*3, records: 0, places: 50, more: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-			sim, client := start(t, zohosim.Config{Now: func() time.Time { return now }})
+			now := at(noon)
+			sim, client := start(t, zohosim.Config{Now: now.Now})
 			var ids []string
 			for i := range 120 {
 				ids = append(ids, sim.Insert("Leads", zohosim.Record{"City": fmt.Sprint(i)}))
@@ -119,7 +134,7 @@ func TestTornRecordsAreReadAgain(t *testing.T) {
 			sim.OnCall(func(call zohosim.Call) {
 				if strings.Contains(call.Query, "State") && edits < c.times { // the last slice
 					edits++
-					now = now.Add(time.Second)
+					now.Advance(time.Second)
 					sim.MassUpdate("Leads", ids[:c.torn], zohosim.Record{"Street": fmt.Sprint(edits)})
 				}
 			})
@@ -139,14 +154,15 @@ func TestTornRecordsAreReadAgain(t *testing.T) {
 
 // Converted leads, which only their own criterion shows, are read again as well.
 func TestTornConvertedLead(t *testing.T) {
-	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	sim, client := start(t, zohosim.Config{Now: func() time.Time { return now }})
+	now := at(noon)
+	sim, client := start(t, zohosim.Config{Now: now.Now})
 	id := sim.Insert("Leads", zohosim.Record{"City": "Porto"})
 	sim.Convert(id, false)
 	edited := false
 	sim.OnCall(func(call zohosim.Call) {
 		if strings.Contains(call.Query, "State") && !edited {
-			edited, now = true, now.Add(time.Second)
+			edited = true
+			now.Advance(time.Second)
 			sim.Update("Leads", id, zohosim.Record{"City": "Lisboa"})
 		}
 	})
@@ -161,13 +177,12 @@ func TestTornConvertedLead(t *testing.T) {
 // A run that has no time to read torn records again goes on without them.
 func TestTornWithoutTime(t *testing.T) {
 	t.Parallel()
-	var clock atomic.Int64
-	clock.Store(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).Unix())
-	sim, client := start(t, zohosim.Config{Latency: 1500 * time.Millisecond, Now: func() time.Time { return time.Unix(clock.Load(), 0) }})
+	now := at(noon)
+	sim, client := start(t, zohosim.Config{Latency: 1500 * time.Millisecond, Now: now.Now})
 	ids := []string{sim.Insert("Leads", zohosim.Record{"City": "Porto"}), sim.Insert("Leads", zohosim.Record{"City": "Lisboa"})}
 	sim.OnCall(func(call zohosim.Call) {
 		if strings.Contains(call.Query, "State") {
-			clock.Add(1)
+			now.Advance(time.Second)
 			sim.Update("Leads", ids[0], zohosim.Record{"City": "Braga"})
 		}
 	})
@@ -191,15 +206,13 @@ func TestSlicesTooLarge(t *testing.T) {
 
 // A page is as of its earliest slice, and by Zoho's clock only if all are.
 func TestSlicedPageIsDated(t *testing.T) {
-	zohos := time.Date(2026, 3, 29, 10, 0, 0, 0, time.UTC)
 	for _, step := range []time.Duration{time.Minute, -time.Minute} {
-		var mu sync.Mutex
-		now := zohos
-		sim, client := start(t, zohosim.Config{Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
+		now := at(noon)
+		sim, client := start(t, zohosim.Config{Now: now.Now})
 		sim.InsertMany("Leads", 3, func(int) zohosim.Record { return zohosim.Record{"Last_Name": "Boyle"} })
-		sim.OnCall(func(zohosim.Call) { mu.Lock(); defer mu.Unlock(); now = now.Add(step) })
+		sim.OnCall(func(zohosim.Call) { now.Advance(step) })
 		page, err := client().Query(t.Context(), slicedQuery)
-		if earliest := min(step, 0); err != nil || !page.ZohoClock || page.AsOf.After(zohos.Add(earliest)) {
+		if earliest := min(step, 0); err != nil || !page.ZohoClock || page.AsOf.After(noon.Add(earliest)) {
 			t.Errorf("%+v, %v", page, err)
 		}
 	}
@@ -208,15 +221,15 @@ func TestSlicedPageIsDated(t *testing.T) {
 // Whatever happens between any two calls, records are whole, and what a page lacks of its
 // places has changed since.
 func TestSlicedPagesAreWhole(t *testing.T) {
-	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	sim, client := start(t, zohosim.Config{Now: func() time.Time { return now }})
+	now := at(noon)
+	sim, client := start(t, zohosim.Config{Now: now.Now})
 	c := client()
 	rapid.Check(t, func(rt *rapid.T) {
 		ids := rapid.IntRange(1, 80).Draw(rt, "records")
 		own := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		calm := rapid.IntRange(1, 6).Draw(rt, "calm")
-		start, version, live := now.Add(time.Second), 0, []string{}
-		now = start
+		now.Advance(time.Second)
+		start, version, live := now.Now(), 0, []string{}
 		fill := func() zohosim.Record {
 			version++
 			return zohosim.Record{"City": fmt.Sprint(version), "Street": fmt.Sprint(version), "State": fmt.Sprint(version)}
@@ -229,7 +242,7 @@ func TestSlicedPagesAreWhole(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			for range own.IntN(8) / calm {
-				now = now.Add(time.Second)
+				now.Advance(time.Second)
 				i := own.IntN(len(live))
 				switch own.IntN(4) {
 				case 0:
@@ -245,7 +258,7 @@ func TestSlicedPagesAreWhole(t *testing.T) {
 		q := slicedQuery
 		q.After = zoho.Cursor{Time: start}
 		q.Limit = rapid.SampledFrom([]int{7, 60, 200}).Draw(rt, "limit")
-		began := now
+		began := now.Now()
 		page, err := c.Query(t.Context(), q)
 		sim.OnCall(nil)
 		if err != nil {
