@@ -163,8 +163,8 @@ func TestDatabaseLostAtEveryRequest(t *testing.T) {
 		step  int
 	}{
 		{"the connection breaks before", false, breaks(lost), 7},
-		{"the connection breaks within", false, breaks(halved), 1},
-		{"the connection breaks after", true, breaks(lost), 1},
+		{"the connection breaks within", false, breaks(halved), 2},
+		{"the connection breaks after", true, breaks(lost), 2},
 		{"the backends are killed before", false, killBackends, 7},
 		{"the backends are killed after", true, killBackends, 7},
 	} {

@@ -24,8 +24,6 @@ type link struct {
 	at       moment
 	do       func() verdict
 	struck   int
-	down     bool
-	open     map[net.Conn]bool
 }
 
 // A verdict is what becomes of a request or an answer.
@@ -55,7 +53,7 @@ func newLink(t *testing.T, database string) *link {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	l := &link{server: u.Host, open: map[net.Conn]bool{}}
+	l := &link{server: u.Host}
 	u.Host = listener.Addr().String()
 	l.url = u.String()
 	go func() {
@@ -87,25 +85,12 @@ func (l *link) calm() (requests, answers, struck int) {
 	return requests, answers, struck
 }
 
-// cut breaks all connections and lets none through until it is told otherwise.
-func (l *link) cut(down bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.down = down
-	if down {
-		for conn := range l.open {
-			_ = conn.Close()
-		}
-	}
-}
-
 func (l *link) relay(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", l.server)
-	if err != nil || !l.enter(client) {
+	if err != nil {
 		return
 	}
-	defer l.leave(client)
 	defer server.Close()
 	go func() {
 		defer client.Close()
@@ -153,19 +138,6 @@ func (l *link) requestsOf(client *bufio.Reader, server net.Conn) {
 		}
 		request = request[:0]
 	}
-}
-
-func (l *link) enter(client net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open[client] = true
-	return !l.down
-}
-
-func (l *link) leave(client net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.open, client)
 }
 
 // cancelRequest begins a connection that asks the server to end another one's statement.

@@ -120,7 +120,7 @@ func (w *world) advance(d time.Duration) {
 // spacing keeps a minute's overlap down to a few rows.
 const spacing = 20 * time.Second
 
-// work is an hour of the CRM's users: 180 edits, 8 new leads and 2 conversions.
+// work is an hour of the CRM's users: 180 edits, 8 new leads, 2 conversions and a deletion.
 func (w *world) work() {
 	w.edits++
 	for i, id := range w.leads[:180] {
@@ -135,7 +135,8 @@ func (w *world) work() {
 		w.advance(spacing)
 		w.Convert(w.leads[i], i == 0)
 	}
-	w.leads = w.leads[2:]
+	w.Delete("Leads", w.leads[2])
+	w.leads = w.leads[3:]
 	w.advance(2 * time.Minute)
 	w.ResetCalls()
 }
