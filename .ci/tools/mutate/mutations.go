@@ -16,7 +16,6 @@ var mutations = []mutation{
 	{"older wins", []change{{"internal/postgres/upsert.go", "OR p.modified_time > t.modified_time\n", "OR p.modified_time <> t.modified_time\n"}, {"internal/postgres/upsert.go", "	WHERE t.modified_time <= excluded.modified_time\n", ""}}, inPostgres, "Page"},
 	{"what was not read is overwritten", []change{{"internal/crm/plan.go", "p.KeptKeys = append(p.KeptKeys, f.APIName)", "_ = p.KeptKeys"}}, inMirror, "RefusedColumn"},
 	{"no fence", []change{{"internal/postgres/page.go", "{sql: fence, values: text(r.Module.Name, r.ID.String())},", `{sql: "SELECT $1::text, $2::text", values: text(r.Module.Name, r.ID.String())},`}}, inMirror, "Promise04"},
-	{"a page is sent in one step", []change{{"internal/postgres/pipeline.go", "if bound > atOnce {", "if bound > 1<<40 {"}}, inMirror, "Promise04"},
 	{"page and checkpoint apart", []change{{"internal/postgres/page.go", "steps = append(steps, w.run.bookkeeping(checkpoints, counts.Processed)...)", "steps = append(steps, w.run.bookkeeping(nil, counts.Processed)...)"}}, inMirror, "Promise05"},
 	{"one bad row fails the page", []change{{"internal/postgres/errors.go", `return strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")`, `return code == "none" && strings.HasPrefix(code, "22")`}}, inMirror, "Pain22"},
 	{"faults of the call fill the quarantine", []change{{"internal/postgres/errors.go", `return strings.HasPrefix(code, "22")`, `return code != "" || strings.HasPrefix(code, "22")`}}, inPostgres, "Fault|Errors|Quarantine|Page"},
