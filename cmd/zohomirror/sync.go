@@ -46,6 +46,9 @@ func (c syncCmd) Run(ctx context.Context) error {
 	}
 	return withMirror(ctx, func(m *mirror.Mirror) error {
 		result, err := m.Run(context.WithoutCancel(ctx), request)
+		for request.AcceptMassDelete && err == nil && result.More && ctx.Err() == nil {
+			result, err = m.Run(context.WithoutCancel(ctx), request) // the word is given once, for all that is listed
+		}
 		encoder := json.NewEncoder(os.Stdout)
 		encoder.SetIndent("", "  ")
 		if printed := encoder.Encode(result); printed != nil && err == nil {
