@@ -108,7 +108,7 @@ func (r *run) verify(ctx context.Context, v *postgres.Verification) error {
 		return err
 	}
 	r.verification = v
-	if v.Verdict == postgres.VerdictRunning {
+	if v.Verdict == postgres.VerdictRunning && r.verifies() { // else any tick goes on with it
 		r.more = true
 		if r.reason == reasonComplete {
 			r.reason = reasonTimeBudget
