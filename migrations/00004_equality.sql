@@ -51,6 +51,7 @@ CREATE TABLE sync_verifications (
     module text NOT NULL,
     mode text NOT NULL,
     deep boolean NOT NULL DEFAULT false,
+    accept_unlisted boolean NOT NULL DEFAULT false,
     cause text,
     as_of timestamptz NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),

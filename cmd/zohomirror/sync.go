@@ -61,16 +61,21 @@ func (c syncCmd) Run(ctx context.Context) error {
 // withMirror opens what the settings name for as long as do takes. Ctrl-C ends runs at
 // their next page.
 func withMirror(ctx context.Context, do func(*mirror.Mirror) error) error {
-	settings, err := config.Load(ctx, envconfig.OsLookuper())
-	if err != nil {
-		return err
-	}
-	settings.Zoho.UserAgent = userAgent()
-	m, err := mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, settings.Logger(os.Stderr))
+	m, err := openMirror(ctx)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	defer context.AfterFunc(ctx, m.Stop)()
 	return do(m)
+}
+
+// openMirror opens what the settings name.
+func openMirror(ctx context.Context) (*mirror.Mirror, error) {
+	settings, err := config.Load(ctx, envconfig.OsLookuper())
+	if err != nil {
+		return nil, err
+	}
+	settings.Zoho.UserAgent = userAgent()
+	return mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, settings.Logger(os.Stderr))
 }

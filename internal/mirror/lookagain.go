@@ -38,7 +38,7 @@ func (r *run) lookAgain(ctx context.Context, v *postgres.Verification) error {
 // guardUnlisted stops a repair before it marks an unlikely share of the module on a
 // person's word: fewer rights of the user who consented look just like that.
 func (r *run) guardUnlisted(ctx context.Context, v *postgres.Verification) error {
-	if r.request.AcceptUnlisted && r.request.AcceptMassDelete {
+	if v.AcceptUnlisted && r.request.AcceptMassDelete {
 		return nil
 	}
 	pending, err := r.claimed.PendingUnlisted(ctx, v)
@@ -46,7 +46,7 @@ func (r *run) guardUnlisted(ctx context.Context, v *postgres.Verification) error
 		return err
 	}
 	asked := &massDeletion{module: r.claimed.Module.Name, rows: pending.Listed, live: pending.Live, percent: r.config.MassDelete, unlisted: true}
-	if v.Mode == ModeRepair && r.request.AcceptUnlisted {
+	if v.AcceptUnlisted {
 		return asked
 	}
 	// To look at each of so many would burn the org's credits to say the same.
@@ -205,7 +205,7 @@ func (j *judgement) mend(ctx context.Context, shown crm.Batch) error {
 		case f.State != postgres.FindingConfirmed:
 		case f.Finding == postgres.FoundWronglyLive:
 			live = append(live, f.ID)
-		case f.Finding == postgres.FoundUnlisted && j.request.AcceptUnlisted:
+		case f.Finding == postgres.FoundUnlisted && j.verification.AcceptUnlisted:
 			unlisted = append(unlisted, f.ID)
 		}
 	}

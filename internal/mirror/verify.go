@@ -57,12 +57,13 @@ func (r *run) nextVerification(ctx context.Context) (*postgres.Verification, err
 		if checkpoint.State, err = json.Marshal(list); err != nil {
 			return nil, err
 		}
-		v, err := r.claimed.BeginVerification(ctx, ModeRepair, false, cause, r.completeUpTo(), checkpoint)
+		v, err := r.claimed.BeginVerification(ctx, postgres.Verification{Mode: ModeRepair, Cause: cause, AsOf: r.completeUpTo()}, checkpoint)
 		r.claimed.Checkpoints[crm.StreamDeleted] = checkpoint
 		return v, err
 	}
-	if r.verifies() && (v == nil || v.Mode != r.request.Mode || v.Deep != r.request.Deep) {
-		return r.claimed.BeginVerification(ctx, r.request.Mode, r.request.Deep, "", r.completeUpTo())
+	asked := postgres.Verification{Mode: r.request.Mode, Deep: r.request.Deep, AcceptUnlisted: r.request.AcceptUnlisted, AsOf: r.completeUpTo()}
+	if r.verifies() && (v == nil || v.Mode != asked.Mode || v.Deep != asked.Deep || v.AcceptUnlisted != asked.AcceptUnlisted) {
+		return r.claimed.BeginVerification(ctx, asked)
 	}
 	return v, nil
 }

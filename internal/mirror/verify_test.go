@@ -105,7 +105,7 @@ func TestVerifyAndRepair(t *testing.T) {
 	}
 	row := value[map[string]any](t, o, `SELECT to_jsonb(v) - ARRAY['id', 'as_of', 'started_at', 'ended_at', 'duration_ms', 'calls', 'credits'] FROM sync_verifications v
 		WHERE ended_at >= started_at AND calls > 0 AND credits >= calls ORDER BY started_at DESC LIMIT 1`)
-	if diff := cmp.Diff(map[string]any{"module": "leads", "mode": "repair", "deep": true, "cause": nil, "verdict": "equal", "swept": true, "cursor_id": "", "checked": 38.0,
+	if diff := cmp.Diff(map[string]any{"module": "leads", "mode": "repair", "deep": true, "accept_unlisted": true, "cause": nil, "verdict": "equal", "swept": true, "cursor_id": "", "checked": 38.0,
 		"missing": 0.0, "stale": 0.0, "different": 0.0, "wrongly_deleted": 0.0, "wrongly_live": 0.0, "unlisted": 0.0, "quarantined": 0.0, "repaired": 2.0}, row); diff != "" {
 		t.Errorf("sync_verifications (-want +got):\n%s", diff)
 	}

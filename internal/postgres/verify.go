@@ -16,10 +16,13 @@ import (
 
 // Verification is a comparison of a module with its mirror, which may go on over several runs.
 type Verification struct {
-	ID      string
-	Mode    string // verify or repair
-	Cause   string // why it began, where nobody asked
-	Deep    bool   // every column is compared
+	ID    string
+	Mode  string // verify or repair
+	Cause string // why it began, where nobody asked
+	Deep  bool   // every column is compared
+
+	AcceptUnlisted bool // a repair marks what Zoho neither shows nor lists as deleted
+
 	AsOf    time.Time
 	Verdict string // running, equal, different
 	Swept   bool   // every id was compared; the suspects get a second look
@@ -49,11 +52,11 @@ const (
 	VerdictDifferent = "different"
 )
 
-const verificationColumns = `id::text, mode, coalesce(cause, ''), deep, as_of, verdict, swept, cursor_id, checked, repaired`
+const verificationColumns = `id::text, mode, coalesce(cause, ''), deep, accept_unlisted, as_of, verdict, swept, cursor_id, checked, repaired`
 
 func scanVerification(row pgx.Row) (*Verification, error) {
 	v := &Verification{}
-	return v, row.Scan(&v.ID, &v.Mode, &v.Cause, &v.Deep, &v.AsOf, &v.Verdict, &v.Swept, &v.Cursor, &v.Checked, &v.Repaired)
+	return v, row.Scan(&v.ID, &v.Mode, &v.Cause, &v.Deep, &v.AcceptUnlisted, &v.AsOf, &v.Verdict, &v.Swept, &v.Cursor, &v.Checked, &v.Repaired)
 }
 
 const verificationRunning = `SELECT ` + verificationColumns + ` FROM sync_verifications WHERE module = $1 AND verdict = 'running'`
@@ -76,16 +79,16 @@ func (r *Run) RunningVerification(ctx context.Context) (*Verification, error) {
 const verificationAbandon = `UPDATE sync_verifications SET verdict = 'abandoned', ended_at = clock_timestamp() WHERE module = $1 AND verdict = 'running'`
 
 const verificationBegin = `
-INSERT INTO sync_verifications (id, module, mode, deep, cause, as_of)
-VALUES ($2::uuid, $1, $3, $4::boolean, $5, $6::timestamptz)`
+INSERT INTO sync_verifications (id, module, mode, deep, cause, as_of, accept_unlisted)
+VALUES ($2::uuid, $1, $3, $4::boolean, $5, $6::timestamptz, $7::boolean)`
 
 const findingsForget = `
 DELETE FROM sync_findings f USING sync_verifications v
 WHERE v.id = f.verification_id AND v.module = $1 AND v.started_at < clock_timestamp() - interval '90 days'`
 
-// BeginVerification begins one in place of what was under way, and commits a checkpoint with
-// it. cause says why, where nobody asked.
-func (r *Run) BeginVerification(ctx context.Context, mode string, deep bool, cause string, asOf time.Time, checkpoints ...Checkpoint) (*Verification, error) {
+// BeginVerification begins one, of which mode, flags, cause and point in time are given, in
+// place of what was under way, and commits a checkpoint with it.
+func (r *Run) BeginVerification(ctx context.Context, v Verification, checkpoints ...Checkpoint) (*Verification, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, err
@@ -93,14 +96,15 @@ func (r *Run) BeginVerification(ctx context.Context, mode string, deep bool, cau
 	steps := append([]statement{
 		{sql: verificationAbandon, values: text(r.Module.Name)},
 		{sql: findingsForget, values: text(r.Module.Name)},
-		{sql: verificationBegin, values: [][]byte{[]byte(r.Module.Name), []byte(id.String()), []byte(mode),
-			strconv.AppendBool(nil, deep), optional(cause), instant(asOf)}},
+		{sql: verificationBegin, values: [][]byte{[]byte(r.Module.Name), []byte(id.String()), []byte(v.Mode),
+			strconv.AppendBool(nil, v.Deep), optional(v.Cause), instant(v.AsOf), strconv.AppendBool(nil, v.AcceptUnlisted)}},
 	}, r.bookkeeping(checkpoints, 0)...)
 	if err := r.fenced(ctx, steps); err != nil {
 		return nil, fmt.Errorf("begin a verification of %s: %w", r.Module.Name, err)
 	}
 	r.verifying = true
-	return &Verification{ID: id.String(), Mode: mode, Cause: cause, Deep: deep, AsOf: asOf, Verdict: VerdictRunning}, nil
+	v.ID, v.Verdict = id.String(), VerdictRunning
+	return &v, nil
 }
 
 // Swept is a part of the id order that was read from Zoho: all ids after From and up to To,
