@@ -11,8 +11,10 @@ import (
 )
 
 // many are rows of a table as an org might have them: a tenth is deleted, states and owners
-// are spread evenly, edits over a year.
+// are spread evenly, edits over a year. What is committed asynchronously could not be vacuumed yet.
 const many = `
+BEGIN;
+SET LOCAL synchronous_commit = on;
 INSERT INTO %[1]s (id, %[2]s, owner_id, created_time, modified_time, deleted_at, description)
 SELECT (5725767000000500000 + i)::text,
        (ARRAY[%[3]s])[1 + i %% 9],
@@ -20,7 +22,8 @@ SELECT (5725767000000500000 + i)::text,
        timestamptz '2026-01-01T00:00:00Z', timestamptz '2026-01-01T00:00:00Z' + i * interval '1 year' / 20000,
        CASE WHEN i %% 10 = 0 THEN timestamptz '2026-11-01T00:00:00Z' END,
        repeat('x', 500)
-FROM generate_series(0, 19999) AS i`
+FROM generate_series(0, 19999) AS i;
+COMMIT`
 
 // The usual questions of analysts, asked of the live views, are answered from indexes once a
 // table is large: those that hold living rows alone for states and owners.
