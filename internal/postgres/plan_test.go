@@ -11,10 +11,8 @@ import (
 )
 
 // many are rows of a table as an org might have them: a tenth is deleted, states and owners
-// are spread evenly, edits over a year. What is committed asynchronously could not be vacuumed yet.
+// are spread evenly, edits over a year.
 const many = `
-BEGIN;
-SET LOCAL synchronous_commit = on;
 INSERT INTO %[1]s (id, %[2]s, owner_id, created_time, modified_time, deleted_at, description)
 SELECT (5725767000000500000 + i)::text,
        (ARRAY[%[3]s])[1 + i %% 9],
@@ -22,8 +20,7 @@ SELECT (5725767000000500000 + i)::text,
        timestamptz '2026-01-01T00:00:00Z', timestamptz '2026-01-01T00:00:00Z' + i * interval '1 year' / 20000,
        CASE WHEN i %% 10 = 0 THEN timestamptz '2026-11-01T00:00:00Z' END,
        repeat('x', 500)
-FROM generate_series(0, 19999) AS i;
-COMMIT`
+FROM generate_series(0, 19999) AS i`
 
 // The usual questions of analysts, asked of the live views, are answered from indexes once a
 // table is large: those that hold living rows alone for states and owners.
@@ -32,8 +29,9 @@ func TestLiveViewsUseTheIndexes(t *testing.T) {
 	s := open(t, pgtest.Database(t))
 	mustExec(t, s, fmt.Sprintf(many, "leads", "lead_status", `'-None-', 'Attempted to Contact', 'Contact in Future', 'Contacted', 'Junk Lead', 'Lost Lead', 'Not Contacted', 'Pre-Qualified', 'Not Qualified'`))
 	mustExec(t, s, fmt.Sprintf(many, "deals", "stage", `'Qualification', 'Needs Analysis', 'Value Proposition', 'Identify Decision Makers', 'Proposal/Price Quote', 'Negotiation/Review', 'Closed Won', 'Closed Lost', '-None-'`))
-	mustExec(t, s, "VACUUM ANALYZE leads")
-	mustExec(t, s, "VACUUM ANALYZE deals")
+	mustExec(t, s, "ANALYZE leads, deals")
+	// As if they had been vacuumed, which would have to wait for whoever may still see older rows.
+	mustExec(t, s, "UPDATE pg_class SET relallvisible = relpages WHERE oid IN ('leads'::regclass, 'deals'::regclass)")
 	for question, index := range map[string]string{
 		"SELECT * FROM leads_live WHERE lead_status = 'Contacted'":                                       "leads_lead_status_idx",
 		"SELECT * FROM leads_live WHERE lead_status IN ('Contacted', 'Junk Lead')":                       "leads_lead_status_idx",
