@@ -103,6 +103,8 @@ func (w *world) settle(rt *rapid.T) {
 	w.org.ClearPlans()
 	w.pass(2 * time.Minute)
 	execute(w.t, w.org, "UPDATE sync_metadata SET fetched_at = fetched_at - interval '25 hours'")
+	execute(w.t, w.org, `UPDATE sync_metadata SET body = (SELECT coalesce(jsonb_object_agg(k, v::timestamptz - interval '25 hours'), '{}')
+		FROM jsonb_each_text(body) AS e (k, v)) WHERE key LIKE 'refused:%'`)
 	w.calm(rt)
 	w.org.nextRound(w.t)
 	w.calm(rt)
