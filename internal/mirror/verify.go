@@ -83,7 +83,7 @@ func (r *run) completeUpTo() time.Time {
 	var at time.Time
 	for _, stream := range r.claimed.Module.Streams {
 		watermark := r.claimed.Checkpoints[stream.Name].Watermark
-		if at.IsZero() || watermark.Before(at) {
+		if !watermark.IsZero() && (at.IsZero() || watermark.Before(at)) {
 			at = watermark
 		}
 	}
