@@ -7,6 +7,10 @@
 ALTER TABLE leads ALTER COLUMN id TYPE text COLLATE "C";
 ALTER TABLE deals ALTER COLUMN id TYPE text COLLATE "C";
 
+-- A verification reads ids in Zoho's order.
+CREATE INDEX leads_id_order_idx ON leads (length(id), id);
+CREATE INDEX deals_id_order_idx ON deals (length(id), id);
+
 -- mode says what a run was for; calls and credits what it cost Zoho.
 ALTER TABLE sync_runs
     ADD COLUMN mode text NOT NULL DEFAULT 'sync',
@@ -47,6 +51,7 @@ CREATE TABLE sync_verifications (
     module text NOT NULL,
     mode text NOT NULL,
     deep boolean NOT NULL DEFAULT false,
+    accept_unlisted boolean NOT NULL DEFAULT false,
     cause text,
     as_of timestamptz NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -16,9 +16,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/sethvargo/go-envconfig"
-
-	"zohomirror/internal/config"
 	"zohomirror/internal/crm"
 	"zohomirror/internal/mirror"
 	"zohomirror/internal/postgres"
@@ -51,16 +48,6 @@ func selected(name string) ([]*crm.Module, error) {
 		modules = append(modules, module)
 	}
 	return modules, nil
-}
-
-// openMirror opens a mirror with the environment's settings.
-func openMirror(ctx context.Context) (*mirror.Mirror, error) {
-	settings, err := config.Load(ctx, envconfig.OsLookuper())
-	if err != nil {
-		return nil, err
-	}
-	settings.Zoho.UserAgent = userAgent()
-	return mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, settings.Logger(os.Stderr))
 }
 
 type schemaDiffCmd struct {

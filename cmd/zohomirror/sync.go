@@ -46,6 +46,9 @@ func (c syncCmd) Run(ctx context.Context) error {
 	}
 	return withMirror(ctx, func(m *mirror.Mirror) error {
 		result, err := m.Run(context.WithoutCancel(ctx), request)
+		for request.AcceptMassDelete && err == nil && result.More && ctx.Err() == nil {
+			result, err = m.Run(context.WithoutCancel(ctx), request) // the word is given once, for all that is listed
+		}
 		encoder := json.NewEncoder(os.Stdout)
 		encoder.SetIndent("", "  ")
 		if printed := encoder.Encode(result); printed != nil && err == nil {
@@ -58,16 +61,21 @@ func (c syncCmd) Run(ctx context.Context) error {
 // withMirror opens what the settings name for as long as do takes. Ctrl-C ends runs at
 // their next page.
 func withMirror(ctx context.Context, do func(*mirror.Mirror) error) error {
-	settings, err := config.Load(ctx, envconfig.OsLookuper())
-	if err != nil {
-		return err
-	}
-	settings.Zoho.UserAgent = userAgent()
-	m, err := mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, settings.Logger(os.Stderr))
+	m, err := openMirror(ctx)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	defer context.AfterFunc(ctx, m.Stop)()
 	return do(m)
+}
+
+// openMirror opens what the settings name.
+func openMirror(ctx context.Context) (*mirror.Mirror, error) {
+	settings, err := config.Load(ctx, envconfig.OsLookuper())
+	if err != nil {
+		return nil, err
+	}
+	settings.Zoho.UserAgent = userAgent()
+	return mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, settings.Logger(os.Stderr))
 }

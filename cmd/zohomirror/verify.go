@@ -41,8 +41,9 @@ func (c repairCmd) Run(ctx context.Context) error {
 // errDifferent gives the command its exit status.
 var errDifferent = errors.New("the mirror differs from the CRM")
 
-// settlePause is how long to wait for Zoho to list what it has just stopped showing.
-const settlePause = 10 * time.Second
+// pause is how long to wait for another run to end, or for Zoho to list what it has just
+// stopped showing.
+const pause = 5 * time.Second
 
 // verify runs a verification to its verdict, in as many runs as it takes.
 func verify(ctx context.Context, module string, asJSON bool, request mirror.Request) error {
@@ -50,27 +51,35 @@ func verify(ctx context.Context, module string, asJSON bool, request mirror.Requ
 	if request.Module, ok = crm.Find(module); !ok {
 		return fmt.Errorf("there is no module %.40q; there are %s", module, strings.Join(crm.Modules(), ", "))
 	}
+	said := ""
+	say := func(what string) {
+		if what != said {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", module, what)
+		}
+		said = what
+	}
 	return withMirror(ctx, func(m *mirror.Mirror) error {
 		for {
 			result, err := m.Run(context.WithoutCancel(ctx), request)
+			wait := time.Duration(0)
 			switch {
 			case err != nil:
 				return err
 			case result.Status == mirror.StatusSkipped:
-				return fmt.Errorf("another run is at work on %s since %s: try again later", module, result.HeldSince.Format(time.TimeOnly))
+				wait = pause
+				say("waiting for the run that is at work")
 			case !result.More:
 				return report(os.Stdout, result, asJSON)
-			case ctx.Err() != nil:
+			case result.Reason == mirror.ReasonSettling:
+				wait = pause
+				say("waiting for Zoho to list what it has just stopped showing")
+			case result.Verification != nil:
+				say(fmt.Sprintf("%d records compared so far", result.Verification.Checked))
+			}
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
 				return errors.New("stopped; the same command goes on where it stopped")
-			}
-			if v := result.Verification; v != nil {
-				fmt.Fprintf(os.Stderr, "%s: %d records compared so far\n", module, v.Checked)
-			}
-			if result.Reason == mirror.ReasonSettling {
-				select {
-				case <-time.After(settlePause):
-				case <-ctx.Done():
-				}
 			}
 		}
 	})

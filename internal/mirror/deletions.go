@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"zohomirror/internal/crm"
@@ -33,6 +34,7 @@ type listing struct {
 	Clock  bool            `json:"clock,omitempty"` // AsOf is Zoho's
 	Latest time.Time       `json:"latest,omitzero"` // the latest deletion it had
 	Before *earlierListing `json:"before,omitempty"`
+	Sweep  string          `json:"sweep,omitempty"` // why ids must be compared; empty: they need not
 }
 
 // earlierListing is the last complete listing of several pages since the window moved.
@@ -42,27 +44,17 @@ type earlierListing struct {
 	Clock  bool      `json:"clock,omitempty"`
 }
 
-// carryDeletions reads the list of deleted records and settles what is due, as far as the
-// time goes: the streams' pages are committed.
-func (r *run) carryDeletions(ctx context.Context) error {
-	err := r.listAndSettle(ctx)
-	if err != nil && ctx.Err() != nil {
-		r.more, r.reason = true, reasonTimeBudget
-		r.log.WarnContext(ctx, "the deleted records did not come within the run's time; the next run asks again", "error", err)
-		return nil
-	}
-	return err
-}
-
-func (r *run) listAndSettle(ctx context.Context) error {
+// carryDeletions reads the list of deleted records and settles what is due. What a person
+// must decide about first comes back as asked, and keeps only that from being settled.
+func (r *run) carryDeletions(ctx context.Context) (asked *massDeletion, err error) {
 	complete, err := r.listDeletions(ctx)
 	if err != nil || !complete || !r.claimed.HasDueDeletions() {
-		return err
+		return nil, err
 	}
-	if err := r.guardDeletions(ctx); err != nil {
-		return err
+	if asked, err = r.guardDeletions(ctx); err != nil || r.more {
+		return nil, err
 	}
-	return r.settleDeletions(ctx)
+	return asked, r.settleDeletions(ctx, asked == nil)
 }
 
 // firstDeletion is where the window of deletions begins: whatever was deleted before the
@@ -90,7 +82,7 @@ func (r *run) listDeletions(ctx context.Context) (complete bool, err error) {
 		r.listedAt = list.AsOf
 		whole := list.Page == 1 && !page.More
 		if list.Page++; whole {
-			list.close(&checkpoint, list.AsOf, list.Clock)
+			list.close(&checkpoint, list.AsOf, list.Clock, r.config.Overlap)
 		}
 		if err := r.storeListing(ctx, distinct(page.Entries), checkpoint, list); err != nil || whole {
 			return err == nil, err
@@ -124,13 +116,17 @@ func (r *run) storeListing(ctx context.Context, page []postgres.Deletion, checkp
 	if checkpoint.State, err = json.Marshal(list); err != nil {
 		return err
 	}
-	return r.claimed.ListDeletions(ctx, list.Number, page, checkpoint)
+	if err := r.claimed.ListDeletions(ctx, list.Number, page, checkpoint); err != nil {
+		return err
+	}
+	r.claimed.Checkpoints[crm.StreamDeleted] = checkpoint
+	return nil
 }
 
 // close ends a listing that is known to be complete: the window moves to the time when it began.
-func (l *listing) close(checkpoint *postgres.Checkpoint, asOf time.Time, zohoClock bool) {
-	if !zohoClock {
-		asOf = l.Latest // our own clock may be ahead of Zoho's
+func (l *listing) close(checkpoint *postgres.Checkpoint, asOf time.Time, zohoClock bool, overlap time.Duration) {
+	if !zohoClock { // our own clock may be ahead of Zoho's
+		asOf = later(l.Latest, asOf.Add(-settled*overlap))
 	}
 	checkpoint.Watermark = later(checkpoint.Watermark, asOf.Truncate(time.Second))
 	l.Page, l.Before = 0, nil
@@ -144,7 +140,7 @@ func (r *run) compareListings(ctx context.Context, checkpoint *postgres.Checkpoi
 		return false, err
 	}
 	if before := list.Before; before != nil && before.Digest == digest {
-		list.close(checkpoint, before.AsOf, before.Clock)
+		list.close(checkpoint, before.AsOf, before.Clock, r.config.Overlap)
 		same = true
 	} else {
 		list.Page, list.Before = 0, &earlierListing{Digest: digest, AsOf: list.AsOf, Clock: list.Clock}
@@ -163,7 +159,7 @@ func (r *run) fetchDeletions(ctx context.Context, watermark time.Time, list *lis
 	page, err := r.zoho.Deleted(ctx, r.claimed.Module.API, since, max(list.Page, 1))
 	if zoho.ListEndsEarly(err) {
 		// What lies beyond cannot be listed: ids are compared instead.
-		r.sweep = "Zoho lists only so many deleted records at once"
+		list.Sweep = "Zoho lists only so many deleted records at once"
 		page, err = &zoho.DeletedPage{AsOf: list.AsOf, ZohoClock: list.Clock}, nil
 	}
 	if err != nil {
@@ -174,7 +170,7 @@ func (r *run) fetchDeletions(ctx context.Context, watermark time.Time, list *lis
 		list.Number++
 		list.Page, list.AsOf, list.Clock, list.Latest = 1, page.AsOf, page.ZohoClock, time.Time{}
 		if page.AsOf.Sub(watermark) > binMemory {
-			r.sweep = "the last list of deleted records is older than what Zoho remembers"
+			list.Sweep = "the last list of deleted records is older than what Zoho remembers"
 		}
 	}
 	for _, d := range page.Entries {
@@ -201,41 +197,71 @@ func distinct(entries []zoho.Deleted) []postgres.Deletion {
 	return all
 }
 
-// guardDeletions stops the run before it marks an unlikely share of the module: that is
-// more often a mistake in the CRM, or a lost right to see it, than what a person wants copied.
-func (r *run) guardDeletions(ctx context.Context) error {
+// guardDeletions asks a person before an unlikely share of the module is marked: that is
+// more often a mistake in the CRM, or a lost right to see it, than what anybody wants
+// copied. It looks at the records first, since most may be restored already; what it found
+// gone is not looked at again for hours.
+func (r *run) guardDeletions(ctx context.Context) (*massDeletion, error) {
 	if r.request.AcceptMassDelete {
-		return nil
+		return nil, nil
 	}
-	pending, err := r.claimed.PendingDeletions(ctx, few)
+	for {
+		pending, err := r.claimed.PendingDeletions(ctx, few)
+		if err != nil || !r.tooMany(pending.Listed, pending.Live) {
+			return nil, err
+		}
+		if r.tooMany(pending.Gone, pending.Live) {
+			return &massDeletion{module: r.claimed.Module.Name, rows: pending.Gone, live: pending.Live, percent: r.config.MassDelete}, nil
+		}
+		ids, err := r.claimed.UnseenDeletions(ctx, guardLook)
+		if err != nil || len(ids) == 0 {
+			return nil, err
+		}
+		for ids := range slices.Chunk(ids, zoho.MaxIDs) {
+			if err := r.lookAtPending(ctx, ids); err != nil {
+				return nil, err
+			}
+		}
+		if !r.mayGoOn() {
+			r.more = true
+			return nil, nil
+		}
+	}
+}
+
+// guardLook is how many records the guard looks at before it counts again.
+const guardLook = 4 * zoho.MaxIDs
+
+// lookAtPending settles what can be read, and marks nothing.
+func (r *run) lookAtPending(ctx context.Context, ids []string) error {
+	gone, readable, err := r.look(ctx, ids)
 	if err != nil {
 		return err
 	}
-	if r.tooMany(pending) {
-		return &massDeletion{module: r.claimed.Module.Name, pending: pending, percent: r.config.MassDelete}
+	if err := r.claimed.NoteGone(ctx, gone); err != nil || len(readable) == 0 {
+		return err
 	}
-	return nil
+	return r.settle(ctx, nil, readable)
 }
 
-func (r *run) tooMany(pending postgres.Pending) bool {
-	return pending.Listed > few && pending.Listed*100 > pending.Live*int64(r.config.MassDelete)
+func (r *run) tooMany(rows, live int64) bool {
+	return rows > few && rows*100 > live*int64(r.config.MassDelete)
 }
 
 // massDeletion is what a person must decide about.
 type massDeletion struct {
-	module   string
-	pending  postgres.Pending
-	percent  int
-	unlisted bool // they are not even listed
+	module     string
+	rows, live int64
+	percent    int
+	unlisted   bool // they are not even listed
 }
 
 func (e *massDeletion) Error() string {
+	what := "are deleted in Zoho at once"
 	if e.unlisted {
-		return fmt.Sprintf("%d of %d live rows of %s are neither shown nor listed as deleted by Zoho, more than %d %%: none of them was marked",
-			e.pending.Listed, e.pending.Live, e.module, e.percent)
+		what = "are neither shown nor listed as deleted by Zoho"
 	}
-	return fmt.Sprintf("%d of %d live rows of %s are listed as deleted at once, more than %d %%: none of them was marked",
-		e.pending.Listed, e.pending.Live, e.module, e.percent)
+	return fmt.Sprintf("at least %d of %d live rows of %s %s, more than %d %%: none of them was marked", e.rows, e.live, e.module, what, e.percent)
 }
 
 // Hint says what the person should look at.
@@ -245,41 +271,58 @@ func (e *massDeletion) Hint() string {
 			"zohomirror repair " + e.module + " --accept-unlisted --accept-mass-delete"
 	}
 	return "look into Zoho's recycle bin; if that is what was wanted, run: zohomirror sync " + e.module +
-		" --accept-mass-delete. Otherwise restore them there, and the next run goes on by itself. Edits are mirrored all the while"
+		" --accept-mass-delete. Otherwise restore them there, and runs are ok again within hours. Edits are mirrored all the while"
 }
 
 // settleDeletions looks at every deletion that is due: what cannot be read is marked, what
-// can be is read in full. What is left when the time is spent is due in the next run.
-func (r *run) settleDeletions(ctx context.Context) error {
+// can be is read in full. Without listed, only what was looked at before is looked at again.
+// What is left when the time is spent is due in the next run.
+func (r *run) settleDeletions(ctx context.Context, listed bool) error {
 	for {
-		ids, err := r.claimed.DueDeletions(ctx, zoho.MaxIDs)
-		if err != nil || len(ids) == 0 {
-			return err
-		}
-		there, err := r.zoho.Readable(ctx, r.claimed.Module.API, ids)
-		if err != nil {
-			return fmt.Errorf("look at the deleted records of %s: %w", r.claimed.Module.Name, err)
-		}
-		var gone, readable []string
-		for _, id := range ids {
-			if there[id] {
-				readable = append(readable, id)
-			} else {
-				gone = append(gone, id)
-			}
-		}
-		found, err := r.reread(ctx, readable)
+		ids, err := r.claimed.DueDeletions(ctx, listed, zoho.MaxIDs)
 		if err != nil {
 			return err
 		}
-		counts, err := r.claimed.SettleDeletions(ctx, gone, readable, found)
+		if len(ids) == 0 {
+			return r.claimed.ForgetDeletions(ctx)
+		}
+		gone, readable, err := r.look(ctx, ids)
 		if err != nil {
 			return err
 		}
-		r.counts = r.counts.Plus(counts)
+		if err := r.settle(ctx, gone, readable); err != nil {
+			return err
+		}
 		if len(ids) == zoho.MaxIDs && !r.mayGoOn() {
 			r.more = true
 			return nil
 		}
 	}
+}
+
+// look tells which records can be read now.
+func (r *run) look(ctx context.Context, ids []string) (gone, readable []string, err error) {
+	there, err := r.zoho.Readable(ctx, r.claimed.Module.API, ids)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look at the deleted records of %s: %w", r.claimed.Module.Name, err)
+	}
+	for _, id := range ids {
+		if there[id] {
+			readable = append(readable, id)
+		} else {
+			gone = append(gone, id)
+		}
+	}
+	return gone, readable, nil
+}
+
+// settle reads in full what can be read, and records what was found.
+func (r *run) settle(ctx context.Context, gone, readable []string) error {
+	found, err := r.reread(ctx, readable)
+	if err != nil {
+		return err
+	}
+	counts, err := r.claimed.SettleDeletions(ctx, gone, readable, found)
+	r.counts = r.counts.Plus(counts)
+	return err
 }

@@ -2,9 +2,7 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
@@ -41,12 +39,7 @@ func (r *run) fill(ctx context.Context) error {
 				break
 			}
 			pages++
-			err := r.fillPage(ctx, filter, c)
-			if err != nil && ctx.Err() != nil && !errors.Is(err, postgres.ErrLockLost) {
-				r.log.WarnContext(ctx, "the run's time ended during a fill; the next run goes on", "error", err)
-				return nil
-			}
-			if err != nil {
+			if err := r.fillPage(ctx, filter, c); err != nil {
 				return err
 			}
 		}
@@ -57,7 +50,7 @@ func (r *run) fill(ctx context.Context) error {
 // fillPage reads and writes one page behind the checkpoint, and commits the place it
 // comes to with it.
 func (r *run) fillPage(ctx context.Context, filter string, c postgres.Checkpoint) error {
-	page, err := r.fillQuery(ctx, zoho.Query{Filter: filter, After: zoho.Cursor{ID: c.CursorID}, Limit: r.config.PageSize})
+	page, err := r.query(ctx, zoho.Query{Filter: filter, After: zoho.Cursor{ID: c.CursorID}, Limit: r.config.PageSize})
 	if err != nil {
 		return err
 	}
@@ -79,17 +72,4 @@ func (r *run) fillPage(ctx context.Context, filter string, c postgres.Checkpoint
 	r.counts = r.counts.Plus(counts)
 	r.log.DebugContext(ctx, "page filled", "filter", filter, "rows", counts.Processed, "updated", counts.Updated, "more", page.More)
 	return r.noticeRefusedRows(ctx, batch, counts)
-}
-
-// fillQuery halves a page that is too large.
-func (r *run) fillQuery(ctx context.Context, q zoho.Query) (*zoho.Page, error) {
-	for {
-		began := time.Now()
-		page, err := r.query(ctx, q)
-		r.slowest = max(r.slowest, time.Since(began))
-		if !errors.Is(err, zoho.ErrPageTooLarge) || q.Limit == 1 {
-			return page, err
-		}
-		q.Limit /= 2
-	}
 }

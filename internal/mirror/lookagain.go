@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"zohomirror/internal/crm"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
@@ -36,38 +38,48 @@ func (r *run) lookAgain(ctx context.Context, v *postgres.Verification) error {
 // guardUnlisted stops a repair before it marks an unlikely share of the module on a
 // person's word: fewer rights of the user who consented look just like that.
 func (r *run) guardUnlisted(ctx context.Context, v *postgres.Verification) error {
-	if v.Mode != ModeRepair || !r.request.AcceptUnlisted || r.request.AcceptMassDelete {
+	if v.AcceptUnlisted && r.request.AcceptMassDelete {
 		return nil
 	}
 	pending, err := r.claimed.PendingUnlisted(ctx, v)
-	if err != nil {
+	if err != nil || !r.tooMany(pending.Listed, pending.Live) {
 		return err
 	}
-	if r.tooMany(pending) {
-		return &massDeletion{module: r.claimed.Module.Name, pending: pending, percent: r.config.MassDelete, unlisted: true}
+	asked := &massDeletion{module: r.claimed.Module.Name, rows: pending.Listed, live: pending.Live, percent: r.config.MassDelete, unlisted: true}
+	if v.AcceptUnlisted {
+		return asked
 	}
-	return nil
+	// To look at each of so many would burn the org's credits to say the same.
+	r.log.WarnContext(ctx, "Zoho does not show so many rows that none is looked at a second time", "rows", pending.Listed, "hint", asked.Hint())
+	return r.claimed.ConfirmExtras(ctx, v)
 }
 
 // judge settles up to zoho.MaxIDs suspects.
 func (r *run) judge(ctx context.Context, v *postgres.Verification, suspects []postgres.Suspect) error {
-	ids := make([]string, len(suspects))
-	for i, s := range suspects {
-		ids[i] = s.ID
+	j := judgement{run: r, verification: v}
+	var ids []string
+	for _, s := range suspects {
+		if zoho.IsID(s.ID) {
+			ids = append(ids, s.ID)
+		} else {
+			j.confirm(s, postgres.FoundUnlisted) // somebody's own row
+		}
 	}
+	suspects = slices.DeleteFunc(suspects, func(s postgres.Suspect) bool { return !zoho.IsID(s.ID) })
 	shown, err := r.show(ctx, ids)
 	if err != nil {
 		return err
 	}
-	found, err := r.writer.Compare(ctx, shown)
-	if err != nil {
+	if j.found, err = r.writer.Compare(ctx, shown); err != nil {
 		return err
 	}
-	modified := modifiedByID(shown)
-	j := judgement{run: r, verification: v, found: found, modified: modified}
+	j.modified = modifiedByID(shown)
+	for _, p := range shown.Problems {
+		j.found[p.ID] = postgres.FoundQuarantined
+	}
 	var hidden []postgres.Suspect
 	for _, s := range suspects {
-		switch _, visible := modified[s.ID]; {
+		switch _, visible := j.modified[s.ID]; {
 		case visible:
 			j.visible(s)
 		case !s.Live:
@@ -84,21 +96,28 @@ func (r *run) judge(ctx context.Context, v *postgres.Verification, suspects []po
 			return err
 		}
 	}
+	if len(j.hasten) > 0 {
+		if err := r.claimed.HastenDeletions(ctx, j.hasten); err != nil {
+			return err
+		}
+	}
 	return r.claimed.SettleFindings(ctx, v, j.findings)
 }
 
 // show reads records in full, in every state of conversion.
-func (r *run) show(ctx context.Context, ids []string) (all crm.Batch, err error) {
+func (r *run) show(ctx context.Context, ids []string) (crm.Batch, error) {
+	var records []jsontext.Value
 	for _, filter := range r.filters() {
+		if len(ids) == 0 {
+			break
+		}
 		page, err := r.query(ctx, zoho.Query{Filter: filter, IDs: ids, Limit: zoho.MaxIDs})
 		if err != nil {
-			return all, err
+			return crm.Batch{}, err
 		}
-		batch := r.plan.Map(page.Records)
-		all.Rows = append(all.Rows, batch.Rows...)
-		all.Problems = append(all.Problems, batch.Problems...)
+		records = append(records, page.Records...)
 	}
-	return all, nil
+	return r.plan.Map(records), nil // once: a lead that was converted in between came twice
 }
 
 func modifiedByID(batch crm.Batch) map[string]time.Time {
@@ -119,6 +138,7 @@ type judgement struct {
 	found        map[string]string    // in what rows differ from what Zoho shows
 	modified     map[string]time.Time // of what Zoho shows
 	findings     []postgres.Finding
+	hasten       []string // deletions to be looked at by the next run
 }
 
 func (j *judgement) clear(s postgres.Suspect) {
@@ -134,15 +154,15 @@ func (j *judgement) visible(s postgres.Suspect) {
 	finding := j.found[s.ID]
 	newer := j.modified[s.ID].After(j.verification.AsOf)
 	switch {
-	case s.Quarantined && s.Finding != postgres.FoundExtra:
+	case finding == postgres.FoundQuarantined, s.Quarantined && s.Finding != postgres.FoundExtra:
 		j.confirm(s, postgres.FoundQuarantined)
+	case finding == postgres.FoundWronglyDeleted && s.Watched && j.verification.Mode == ModeVerify:
+		j.hasten = append(j.hasten, s.ID) // restored: each deletion is looked at daily, this one now
+		j.clear(s)
 	case finding == "",
 		finding == postgres.FoundDifferent && !j.verification.Deep,
-		newer && finding != postgres.FoundWronglyDeleted && finding != postgres.FoundDifferent,
-		finding == postgres.FoundWronglyDeleted && s.Watched && j.verification.Mode == ModeVerify:
-		// Equal by now, or nobody's fault: what is newer is for the next run, and restores
-		// are for the daily look at every deletion.
-		j.clear(s)
+		newer && finding != postgres.FoundWronglyDeleted && finding != postgres.FoundDifferent:
+		j.clear(s) // equal by now, or newer and so the next run's
 	default:
 		j.confirm(s, finding)
 	}
@@ -185,7 +205,7 @@ func (j *judgement) mend(ctx context.Context, shown crm.Batch) error {
 		case f.State != postgres.FindingConfirmed:
 		case f.Finding == postgres.FoundWronglyLive:
 			live = append(live, f.ID)
-		case f.Finding == postgres.FoundUnlisted && j.request.AcceptUnlisted:
+		case f.Finding == postgres.FoundUnlisted && j.verification.AcceptUnlisted:
 			unlisted = append(unlisted, f.ID)
 		}
 	}

@@ -149,7 +149,6 @@ type run struct {
 	reason       string
 	listedAt     time.Time // Zoho's time of the last list of deleted records
 	verification *postgres.Verification
-	sweep        string // why ids must be compared; empty: they need not
 }
 
 // readAll reads every stream of the module to its end, or until the run must stop.
@@ -175,19 +174,38 @@ func (r *run) readAll(ctx context.Context) error {
 			break
 		}
 	}
+	return r.cutShort(ctx, r.readOn(ctx))
+}
+
+// readOn does what comes after the streams, whose pages are committed: deletions first, and
+// then, if there is time and nothing else to be read, what mends older rows.
+func (r *run) readOn(ctx context.Context) error {
 	if r.isStopping() {
+		r.more, r.reason = true, reasonStopping
 		return nil
 	}
-	if err := r.carryDeletions(ctx); err != nil || r.more {
+	asked, err := r.carryDeletions(ctx)
+	for _, pass := range []func(context.Context) error{r.retry, r.fill, r.verifyModule} {
+		if err != nil || r.more {
+			break
+		}
+		err = pass(ctx)
+	}
+	if err == nil && asked != nil && !r.verifies() {
+		return asked
+	}
+	return err
+}
+
+// cutShort takes an error that only says that the run's time has ended for what it is: the
+// next run goes on from the checkpoints.
+func (r *run) cutShort(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || r.counts.Pages == 0 || errors.Is(err, postgres.ErrLockLost) {
 		return err
 	}
-	if err := r.retry(ctx); err != nil || r.more {
-		return err
-	}
-	if err := r.fill(ctx); err != nil || r.more {
-		return err
-	}
-	return r.verifyModule(ctx)
+	r.more, r.reason = true, reasonTimeBudget
+	r.log.WarnContext(ctx, "the run's time ended; the next run goes on", "error", err)
+	return nil
 }
 
 // readStream reads a stream's window page by page: while one is written, the next is fetched.
@@ -212,13 +230,8 @@ func (r *run) readStream(ctx context.Context, stream crm.Stream) error {
 			next = reader.fetch(ctx)
 		}
 		if err := r.write(ctx, reader, page, end); err != nil {
-			late := ctx.Err() != nil && r.counts.Pages > 0
+			err = r.cutShort(ctx, err)
 			drain(cancel, next, proceed)
-			if late {
-				r.more, r.reason = true, reasonTimeBudget
-				r.log.WarnContext(ctx, "the database did not take a page within the run's time; the next run reads it again", "error", err)
-				return nil
-			}
 			return err
 		}
 		if !proceed {

@@ -102,13 +102,9 @@ func (r *run) await(ctx context.Context, reader *reader, next <-chan fetched) (*
 			}
 		case errors.Is(got.err, zoho.ErrPageTooLarge) && reader.size() > 1:
 			reader.limit = reader.size() / 2
-		case ctx.Err() != nil && r.counts.Pages > 0:
-			r.more, r.reason = true, reasonTimeBudget
-			r.log.WarnContext(ctx, "Zoho did not answer within the run's time; the next run asks again",
-				"stream", reader.stream.Name, "error", got.err)
-			return nil, nil
 		default:
-			return nil, fmt.Errorf("read %s, stream %s: %w", r.claimed.Module.Name, reader.stream.Name, got.err)
+			err := fmt.Errorf("read %s, stream %s: %w", r.claimed.Module.Name, reader.stream.Name, got.err)
+			return nil, r.cutShort(ctx, err)
 		}
 		next = reader.fetch(ctx)
 	}

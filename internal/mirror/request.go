@@ -49,6 +49,12 @@ func (r Request) completed() (Request, error) {
 			r.Mode = ModeSince
 		}
 	}
+	if r.Deep && r.Mode != ModeVerify && r.Mode != ModeRepair {
+		return r, fmt.Errorf("deep goes with the modes %s and %s", ModeVerify, ModeRepair)
+	}
+	if r.AcceptUnlisted && r.Mode != ModeRepair {
+		return r, fmt.Errorf("only the mode %s marks what is not listed", ModeRepair)
+	}
 	r.Since = r.Since.UTC().Truncate(time.Second) // the fineness of Zoho's times
 	if (r.Mode == ModeSince) == r.Since.IsZero() {
 		return r, fmt.Errorf("a run of mode %s with since %s: mode since, and it alone, begins at a point in time", r.Mode, r.Since)

@@ -5,18 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"zohomirror/internal/zoho"
 )
 
 // query reads a page of the run's columns for which no reader fetches ahead. Like a reader
 // it leaves out a column that Zoho does not know, reads in narrower slices where they are
-// too many, and asks again.
+// too many, halves a page that is too large, and asks again.
 func (r *run) query(ctx context.Context, q zoho.Query) (*zoho.Page, error) {
 	q.Module = r.claimed.Module.API
 	for {
 		q.Columns, q.Further = r.plan.Slices[0], r.plan.Slices[1:]
+		began := time.Now()
 		page, err := r.zoho.Query(ctx, q)
+		r.slowest = max(r.slowest, time.Since(began))
 		column, unknown := zoho.UnknownColumn(err)
 		switch {
 		case err == nil:
@@ -29,6 +32,8 @@ func (r *run) query(ctx context.Context, q zoho.Query) (*zoho.Page, error) {
 			if refused := r.narrow(ctx); refused != nil {
 				return nil, errors.Join(refused, err)
 			}
+		case errors.Is(err, zoho.ErrPageTooLarge) && q.IDs == nil && q.Limit > 1:
+			q.Limit /= 2
 		default:
 			return nil, fmt.Errorf("read %s: %w", r.claimed.Module.Name, err)
 		}

@@ -60,7 +60,7 @@ func (m *Mirror) SchemaDiff(ctx context.Context, module *crm.Module) (*SchemaDif
 		return nil, fmt.Errorf("read the fields of %s: %w", module.Name, err)
 	}
 	if len(d.fields) == 0 {
-		return nil, fmt.Errorf("Zoho lists no field of %s: the user who consented may not see the module", module.Name)
+		return nil, fmt.Errorf("no field of %s is listed by Zoho: the user who consented may not see the module", module.Name)
 	}
 	d.compareFields(module)
 	d.comparePicklists(module)

@@ -2,6 +2,8 @@ package mirror
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -22,22 +24,58 @@ const ReasonSettling = "settling"
 // verifyModule begins the verification that was asked for, or goes on with the one that is
 // under way.
 func (r *run) verifyModule(ctx context.Context) error {
+	for {
+		v, err := r.nextVerification(ctx)
+		if err != nil || v == nil {
+			return err
+		}
+		if err := r.verify(ctx, v); err != nil {
+			return r.withoutVerification(ctx, v, err)
+		}
+		if v.Verdict == postgres.VerdictRunning || v.Cause == "" {
+			return nil
+		}
+	}
+}
+
+func (r *run) verifies() bool { return r.request.Mode == ModeVerify || r.request.Mode == ModeRepair }
+
+// nextVerification is the one to go on with, or none. One that began by itself comes first:
+// nobody would ask for it again.
+func (r *run) nextVerification(ctx context.Context) (*postgres.Verification, error) {
 	v, err := r.claimed.RunningVerification(ctx)
+	if err != nil || v != nil && v.Cause != "" {
+		return v, err
+	}
+	checkpoint, list, err := r.lastListing()
 	if err != nil {
+		return nil, err
+	}
+	if cause := list.Sweep; cause != "" {
+		r.log.WarnContext(ctx, "all ids are compared, and rows of records that are gone are marked where Zoho lists them", "cause", cause)
+		list.Sweep = ""
+		if checkpoint.State, err = json.Marshal(list); err != nil {
+			return nil, err
+		}
+		v, err := r.claimed.BeginVerification(ctx, postgres.Verification{Mode: ModeRepair, Cause: cause, AsOf: r.completeUpTo()}, checkpoint)
+		r.claimed.Checkpoints[crm.StreamDeleted] = checkpoint
+		return v, err
+	}
+	asked := postgres.Verification{Mode: r.request.Mode, Deep: r.request.Deep, AcceptUnlisted: r.request.AcceptUnlisted, AsOf: r.completeUpTo()}
+	if r.verifies() && (v == nil || v.Mode != asked.Mode || v.Deep != asked.Deep || v.AcceptUnlisted != asked.AcceptUnlisted) {
+		return r.claimed.BeginVerification(ctx, asked)
+	}
+	return v, nil
+}
+
+// withoutVerification keeps a verification that somebody asked for once from failing the
+// ordinary ticks that go on with it.
+func (r *run) withoutVerification(ctx context.Context, v *postgres.Verification, err error) error {
+	if r.verifies() || v.Cause != "" || ctx.Err() != nil || errors.Is(err, postgres.ErrLockLost) {
 		return err
 	}
-	asked := r.request.Mode == ModeVerify || r.request.Mode == ModeRepair
-	switch {
-	case asked && (v == nil || v.Mode != r.request.Mode || v.Deep != r.request.Deep):
-		v, err = r.claimed.BeginVerification(ctx, r.request.Mode, r.request.Deep, "", r.completeUpTo())
-	case v == nil && r.sweep != "":
-		r.log.WarnContext(ctx, "all ids are compared, and rows of records that are gone are marked where Zoho lists them", "cause", r.sweep)
-		v, err = r.claimed.BeginVerification(ctx, ModeRepair, false, r.sweep, r.completeUpTo())
-	}
-	if err != nil || v == nil {
-		return err
-	}
-	return r.verify(ctx, v)
+	r.log.ErrorContext(ctx, "the verification is given up", "error", err, "hint", "ask for it anew, and see why it fails")
+	return r.claimed.AbandonVerification(ctx)
 }
 
 // completeUpTo is the point in time up to which every stream has been read.
@@ -48,6 +86,9 @@ func (r *run) completeUpTo() time.Time {
 		if at.IsZero() || watermark.Before(at) {
 			at = watermark
 		}
+	}
+	if at.IsZero() {
+		return r.started // nothing was ever read: nothing can be of an earlier time
 	}
 	return at
 }
@@ -68,7 +109,7 @@ func (r *run) verify(ctx context.Context, v *postgres.Verification) error {
 		return err
 	}
 	r.verification = v
-	if v.Verdict == postgres.VerdictRunning {
+	if v.Verdict == postgres.VerdictRunning && r.verifies() { // else any tick goes on with it
 		r.more = true
 		if r.reason == reasonComplete {
 			r.reason = reasonTimeBudget
@@ -110,6 +151,9 @@ func (r *run) sweepIDs(ctx context.Context, v *postgres.Verification) error {
 						part.Different = append(part.Different, id)
 					}
 				}
+				for _, problem := range batch.Problems {
+					part.Different = append(part.Different, problem.ID)
+				}
 			}
 		}
 		part.To = reach(lists)
@@ -140,18 +184,18 @@ func (r *run) refill(ctx context.Context, list *idList, deep bool) (batch crm.Ba
 		return batch, nil
 	}
 	q := zoho.Query{Filter: list.filter, After: zoho.Cursor{ID: list.last}, Limit: r.config.PageSize}
-	began := time.Now()
 	times, page := r.claimed.Module.TimePlan(), (*zoho.Page)(nil)
 	if deep {
 		page, err = r.query(ctx, q)
 	} else {
 		q.Module, q.Columns = r.claimed.Module.API, times.Select
+		began := time.Now()
 		page, err = r.zoho.Query(ctx, q)
+		r.slowest = max(r.slowest, time.Since(began))
 	}
 	if err != nil {
 		return batch, fmt.Errorf("sweep %s: %w", r.claimed.Module.Name, err)
 	}
-	r.slowest = max(r.slowest, time.Since(began))
 	list.more, list.asOf = page.More, page.AsOf
 	places := times.Map(page.Places)
 	for i := range places.Rows {

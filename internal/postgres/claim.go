@@ -24,7 +24,8 @@ type Checkpoint struct {
 	ZohoClock  bool      `json:"window_zoho_clock"`
 	Young      bool      `json:"window_young"` // a young page has fixed WindowAsOf
 
-	State json.RawMessage `json:"state,omitempty"` // what a cursor cannot say
+	State     json.RawMessage `json:"state,omitempty"` // what a cursor cannot say
+	UpdatedAt time.Time       `json:"updated_at"`      // when it was last committed
 }
 
 // Metadata is one entry of what Zoho said about itself.

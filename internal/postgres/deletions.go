@@ -39,7 +39,7 @@ SET (kind, deleted_at, state, due_at, listing, listed_at) = (
 	       clock_timestamp()
 	FROM (SELECT d.state = 'confirmed' AND d.deleted_at = excluded.deleted_at AS same,
 	             d.state = 'confirmed' AND d.kind = 'recycle' AND excluded.kind = 'permanent' AS purged) AS known)
-WHERE d.listing <> excluded.listing`
+WHERE d.listing <> excluded.listing OR d.deleted_at < excluded.deleted_at`
 
 // ListDeletions stores a page of the list with the checkpoint it brings. An id may stand on
 // one page only once.
@@ -77,41 +77,84 @@ func (r *Run) ListingDigest(ctx context.Context, listing int64) (string, error) 
 	return fmt.Sprintf("%d:%x", n, uint64(digest)), nil
 }
 
-// Pending is what would be marked: rows that are listed as deleted, and all that are live.
-// Live is counted only where Listed is more than few.
-type Pending struct{ Listed, Live int64 }
+// Pending is what would be marked: rows that are listed as deleted, those of them that were
+// looked at lately and could not be read, and all that are live. Live is counted only where
+// Listed is more than few.
+type Pending struct{ Listed, Gone, Live int64 }
+
+// lookedAt is how long a look at a record that may not be marked yet is good for.
+const lookedAt = `d.checked_at > clock_timestamp() - interval '4 hours'`
 
 const deletionsPending = `
 WITH listed AS (
-	SELECT count(*) AS n
+	SELECT count(*) AS n, count(*) FILTER (WHERE ` + lookedAt + `) AS gone
 	FROM sync_deletions d
 	JOIN %[1]s t ON t.id = d.record_id AND t.deleted_at IS NULL
-	WHERE d.module = $1 AND d.state <> 'readable'
+	WHERE d.module = $1 AND d.state = 'listed'
 )
-SELECT n, CASE WHEN n > $2 THEN (SELECT count(*) FROM %[1]s WHERE deleted_at IS NULL) ELSE 0 END FROM listed`
+SELECT n, gone, CASE WHEN n > $2 THEN (SELECT count(*) FROM %[1]s WHERE deleted_at IS NULL) ELSE 0 END FROM listed`
 
 // PendingDeletions counts before anything is marked.
 func (r *Run) PendingDeletions(ctx context.Context, few int64) (Pending, error) {
 	var p Pending
-	err := r.store.pool.QueryRow(ctx, fmt.Sprintf(deletionsPending, quote(r.Module.Name)), r.Module.Name, few).Scan(&p.Listed, &p.Live)
+	err := r.store.pool.QueryRow(ctx, fmt.Sprintf(deletionsPending, quote(r.Module.Name)), r.Module.Name, few).Scan(&p.Listed, &p.Gone, &p.Live)
 	if err != nil {
 		return p, fmt.Errorf("count the deleted records of %s: %w", r.Module.Name, conceal(err))
 	}
 	return p, nil
 }
 
+const deletionsUnseen = `
+SELECT d.record_id
+FROM sync_deletions d
+JOIN %s t ON t.id = d.record_id AND t.deleted_at IS NULL
+WHERE d.module = $1 AND d.state = 'listed' AND (` + lookedAt + `) IS NOT TRUE
+ORDER BY d.record_id
+LIMIT $2`
+
+// UnseenDeletions returns up to n live rows that are listed as deleted and were not looked
+// at lately.
+func (r *Run) UnseenDeletions(ctx context.Context, n int) ([]string, error) {
+	return r.deletions(ctx, fmt.Sprintf(deletionsUnseen, quote(r.Module.Name)), r.Module.Name, n)
+}
+
+const deletionsNote = `UPDATE sync_deletions SET checked_at = clock_timestamp() WHERE module = $1 AND record_id = ANY ($2)`
+
+// NoteGone records a look at records that could not be read, and marks nothing.
+func (r *Run) NoteGone(ctx context.Context, ids []string) error {
+	return r.fenced(ctx, []statement{{
+		sql: deletionsNote, values: [][]byte{[]byte(r.Module.Name), textArray(ids)},
+		oids: []uint32{pgtype.TextOID, pgtype.TextArrayOID}, formats: []int16{0, 1},
+	}})
+}
+
+const deletionsHasten = `UPDATE sync_deletions SET due_at = clock_timestamp() WHERE module = $1 AND record_id = ANY ($2) AND due_at IS NOT NULL`
+
+// HastenDeletions has deletions looked at by the next run, not within the day.
+func (r *Run) HastenDeletions(ctx context.Context, ids []string) error {
+	return r.fenced(ctx, []statement{{
+		sql: deletionsHasten, values: [][]byte{[]byte(r.Module.Name), textArray(ids)},
+		oids: []uint32{pgtype.TextOID, pgtype.TextArrayOID}, formats: []int16{0, 1},
+	}})
+}
+
 const deletionsDue = `
 SELECT record_id FROM sync_deletions
-WHERE module = $1 AND due_at <= clock_timestamp() AND (checked_at IS NULL OR checked_at < $2)
+WHERE module = $1 AND due_at <= clock_timestamp() AND (checked_at IS NULL OR checked_at < $2) AND (state <> 'listed' OR $3)
 ORDER BY due_at, record_id
-LIMIT $3`
+LIMIT $4`
 
 // HasDueDeletions reports whether some deletion is to be looked at.
 func (r *Run) HasDueDeletions() bool { return r.due }
 
-// DueDeletions returns up to n ids that are to be looked at and have not been in this run.
-func (r *Run) DueDeletions(ctx context.Context, n int) ([]string, error) {
-	rows, err := r.store.pool.Query(ctx, deletionsDue, r.Module.Name, r.StartedAt, n)
+// DueDeletions returns up to n ids that are to be looked at and have not been in this run;
+// without listed, only such as were looked at before.
+func (r *Run) DueDeletions(ctx context.Context, listed bool, n int) ([]string, error) {
+	return r.deletions(ctx, deletionsDue, r.Module.Name, r.StartedAt, listed, n)
+}
+
+func (r *Run) deletions(ctx context.Context, sql string, args ...any) ([]string, error) {
+	rows, err := r.store.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the deleted records of %s: %w", r.Module.Name, conceal(err))
 	}
@@ -123,14 +166,24 @@ func (r *Run) DueDeletions(ctx context.Context, n int) ([]string, error) {
 }
 
 // deletionsConfirm marks the rows of records that are gone. A row that is marked already
-// takes the time of a new deletion.
+// takes the time of a new deletion. A record that had come back is not deleted again before
+// it is listed again: that it cannot be read may be a lost right.
 const deletionsConfirm = `
 WITH gone AS (
 	UPDATE sync_deletions
 	SET state = 'confirmed', checked_at = clock_timestamp(),
 	    due_at = CASE WHEN kind = 'recycle' THEN clock_timestamp() + $4::interval END
-	WHERE module = $1 AND record_id = ANY ($3)
+	WHERE module = $1 AND record_id = ANY ($3) AND state <> 'readable'
 	RETURNING record_id, deleted_at
+), unlisted AS (
+	UPDATE sync_deletions
+	SET checked_at = clock_timestamp(), due_at = clock_timestamp() + $4::interval
+	WHERE module = $1 AND record_id = ANY ($3) AND state = 'readable'
+), settled AS (
+	UPDATE sync_quarantine q
+	SET settled_at = clock_timestamp(), settled_by = $2::uuid
+	FROM gone
+	WHERE q.module = $1 AND q.record_id = gone.record_id AND q.settled_at IS NULL
 ), live AS (
 	SELECT t.id FROM %[1]s t JOIN gone ON t.id = gone.record_id WHERE t.deleted_at IS NULL
 ), marked AS (
@@ -157,6 +210,11 @@ SELECT count(*) FROM was WHERE state IN ('confirmed', 'reopened') AND record_id 
 // Zoho remembers a binned record for 60 days, and it cannot come back after that.
 const deletionsForget = `DELETE FROM sync_deletions WHERE module = $1 AND deleted_at < clock_timestamp() - interval '65 days' AND state <> 'listed'`
 
+// ForgetDeletions drops entries that can no longer change.
+func (r *Run) ForgetDeletions(ctx context.Context) error {
+	return r.fenced(ctx, []statement{{sql: deletionsForget, values: text(r.Module.Name)}})
+}
+
 // SettleDeletions records what was found of ids that are listed as deleted: gone for those
 // that cannot be read, readable for those that can, of which found were read in full.
 func (r *Run) SettleDeletions(ctx context.Context, gone, readable, found []string) (Counts, error) {
@@ -179,7 +237,6 @@ func (r *Run) SettleDeletions(ctx context.Context, gone, readable, found []strin
 			row: func(row [][]byte) { counts.Restored = number(row[0]) },
 		})
 	}
-	steps = append(steps, statement{sql: deletionsForget, values: [][]byte{module}})
 	if err := r.fenced(ctx, steps); err != nil {
 		return Counts{}, fmt.Errorf("mark the deleted records of %s: %w", r.Module.Name, err)
 	}

@@ -177,7 +177,7 @@ func (u *upsert) insert(s *source) string {
 			values[i] = stamp
 		}
 	}
-	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) p", quote(u.module), strings.Join(names, ", "), strings.Join(values, ", "), s.page) + map[bool]string{true: " WHERE true", false: ""}[len(s.oids) > 99]
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) p", quote(u.module), strings.Join(names, ", "), strings.Join(values, ", "), s.page)
 }
 
 // incoming is a column's new value. A name that did not come with its id stays as long

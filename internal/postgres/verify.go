@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -15,9 +16,13 @@ import (
 
 // Verification is a comparison of a module with its mirror, which may go on over several runs.
 type Verification struct {
-	ID      string
-	Mode    string // verify or repair
-	Deep    bool   // every column is compared
+	ID    string
+	Mode  string // verify or repair
+	Cause string // why it began, where nobody asked
+	Deep  bool   // every column is compared
+
+	AcceptUnlisted bool // a repair marks what Zoho neither shows nor lists as deleted
+
 	AsOf    time.Time
 	Verdict string // running, equal, different
 	Swept   bool   // every id was compared; the suspects get a second look
@@ -47,11 +52,11 @@ const (
 	VerdictDifferent = "different"
 )
 
-const verificationColumns = `id::text, mode, deep, as_of, verdict, swept, cursor_id, checked, repaired`
+const verificationColumns = `id::text, mode, coalesce(cause, ''), deep, accept_unlisted, as_of, verdict, swept, cursor_id, checked, repaired`
 
 func scanVerification(row pgx.Row) (*Verification, error) {
 	v := &Verification{}
-	return v, row.Scan(&v.ID, &v.Mode, &v.Deep, &v.AsOf, &v.Verdict, &v.Swept, &v.Cursor, &v.Checked, &v.Repaired)
+	return v, row.Scan(&v.ID, &v.Mode, &v.Cause, &v.Deep, &v.AcceptUnlisted, &v.AsOf, &v.Verdict, &v.Swept, &v.Cursor, &v.Checked, &v.Repaired)
 }
 
 const verificationRunning = `SELECT ` + verificationColumns + ` FROM sync_verifications WHERE module = $1 AND verdict = 'running'`
@@ -74,21 +79,32 @@ func (r *Run) RunningVerification(ctx context.Context) (*Verification, error) {
 const verificationAbandon = `UPDATE sync_verifications SET verdict = 'abandoned', ended_at = clock_timestamp() WHERE module = $1 AND verdict = 'running'`
 
 const verificationBegin = `
-INSERT INTO sync_verifications (id, module, mode, deep, cause, as_of)
-VALUES ($2::uuid, $1, $3, $4::boolean, $5, $6::timestamptz)`
+INSERT INTO sync_verifications (id, module, mode, deep, cause, as_of, accept_unlisted)
+VALUES ($2::uuid, $1, $3, $4::boolean, $5, $6::timestamptz, $7::boolean)`
 
-// BeginVerification begins one in place of what was under way. cause says why, where nobody asked.
-func (r *Run) BeginVerification(ctx context.Context, mode string, deep bool, cause string, asOf time.Time) (*Verification, error) {
-	steps := []statement{
-		{sql: verificationAbandon, values: text(r.Module.Name)},
-		{sql: verificationBegin, values: [][]byte{[]byte(r.Module.Name), []byte(r.ID.String()), []byte(mode),
-			strconv.AppendBool(nil, deep), optional(cause), instant(asOf)}},
+const findingsForget = `
+DELETE FROM sync_findings f USING sync_verifications v
+WHERE v.id = f.verification_id AND v.module = $1 AND v.started_at < clock_timestamp() - interval '90 days'`
+
+// BeginVerification begins one, of which mode, flags, cause and point in time are given, in
+// place of what was under way, and commits a checkpoint with it.
+func (r *Run) BeginVerification(ctx context.Context, v Verification, checkpoints ...Checkpoint) (*Verification, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
 	}
+	steps := append([]statement{
+		{sql: verificationAbandon, values: text(r.Module.Name)},
+		{sql: findingsForget, values: text(r.Module.Name)},
+		{sql: verificationBegin, values: [][]byte{[]byte(r.Module.Name), []byte(id.String()), []byte(v.Mode),
+			strconv.AppendBool(nil, v.Deep), optional(v.Cause), instant(v.AsOf), strconv.AppendBool(nil, v.AcceptUnlisted)}},
+	}, r.bookkeeping(checkpoints, 0)...)
 	if err := r.fenced(ctx, steps); err != nil {
 		return nil, fmt.Errorf("begin a verification of %s: %w", r.Module.Name, err)
 	}
 	r.verifying = true
-	return &Verification{ID: r.ID.String(), Mode: mode, Deep: deep, AsOf: asOf, Verdict: VerdictRunning}, nil
+	v.ID, v.Verdict = id.String(), VerdictRunning
+	return &v, nil
 }
 
 // Swept is a part of the id order that was read from Zoho: all ids after From and up to To,
@@ -102,8 +118,7 @@ type Swept struct {
 }
 
 // sweepStore compares a part with the rows of the same part. What was edited after the
-// verification's point in time is nobody's fault. A part whose bounds have one length, as
-// nearly all have, is a range of the primary key.
+// verification's point in time is nobody's fault.
 const sweepStore = `
 INSERT INTO sync_findings (verification_id, record_id, finding, seen_at)
 SELECT $1::uuid, f.id, f.finding, $2::timestamptz
@@ -121,6 +136,10 @@ FROM (
 	SELECT id, 'different' FROM unnest($6) AS d (id)
 ) AS f
 ON CONFLICT DO NOTHING`
+
+// sweepByIndex keeps the planner, which takes a third of the table for what lies below a
+// pair of values, from reading all of it.
+const sweepByIndex = `SELECT set_config('enable_seqscan', 'off', true)`
 
 const sweepMove = `UPDATE sync_verifications SET cursor_id = $2, swept = $3::boolean, checked = checked + $4::bigint WHERE id = $1::uuid`
 
@@ -140,12 +159,10 @@ func (r *Run) Sweep(ctx context.Context, v *Verification, part Swept) error {
 		}
 		values, oids, formats = append(values, []byte(bound.id)), append(oids, pgtype.TextOID), append(formats, 0)
 		within += fmt.Sprintf(" AND (length(id), id) %[1]s (length($%[2]d), $%[2]d)", bound.is, len(values))
-		if len(part.From) == len(part.To) {
-			within += fmt.Sprintf(" AND id %s $%d", bound.is, len(values))
-		}
 	}
 	swept := part.To == ""
 	steps := []statement{
+		{sql: sweepByIndex},
 		{sql: fmt.Sprintf(sweepStore, quote(r.Module.Name), within), values: values, oids: oids, formats: formats},
 		{sql: sweepMove, values: [][]byte{[]byte(v.ID), []byte(part.To), strconv.AppendBool(nil, swept), strconv.AppendInt(nil, int64(len(part.IDs)), 10)}},
 	}
@@ -180,13 +197,13 @@ type Suspect struct {
 	SeenAt  time.Time // Zoho's time
 
 	Live        bool // the mirror has a row that is not marked
-	Listed      bool // Zoho has listed it as deleted
+	Listed      bool // Zoho has listed it as deleted since it could last be read
 	Watched     bool // its deletion is looked at within a day, as every one is
 	Quarantined bool
 }
 
 const suspects = `
-SELECT f.record_id, f.finding, f.seen_at, t.id IS NOT NULL AND t.deleted_at IS NULL, d.record_id IS NOT NULL,
+SELECT f.record_id, f.finding, f.seen_at, t.id IS NOT NULL AND t.deleted_at IS NULL, coalesce(d.state <> 'readable', false),
        coalesce(d.due_at > clock_timestamp() - interval '4 hours', false), q.record_id IS NOT NULL
 FROM sync_findings f
 LEFT JOIN %s t ON t.id = f.record_id
@@ -220,6 +237,24 @@ func (r *Run) PendingUnlisted(ctx context.Context, v *Verification) (Pending, er
 		return p, fmt.Errorf("count the suspects of %s: %w", r.Module.Name, conceal(err))
 	}
 	return p, nil
+}
+
+const extrasConfirm = `
+UPDATE sync_findings SET finding = 'unlisted', state = 'confirmed'
+WHERE verification_id = $1::uuid AND finding = 'extra' AND state = 'suspected'`
+
+// ConfirmExtras takes all rows that Zoho does not show for unlisted, without a second look.
+func (r *Run) ConfirmExtras(ctx context.Context, v *Verification) error {
+	if err := r.fenced(ctx, []statement{{sql: extrasConfirm, values: text(v.ID)}}); err != nil {
+		return fmt.Errorf("settle the suspects of %s: %w", r.Module.Name, err)
+	}
+	return nil
+}
+
+// AbandonVerification ends what is under way without a verdict.
+func (r *Run) AbandonVerification(ctx context.Context) error {
+	r.verifying = false
+	return r.fenced(ctx, []statement{{sql: verificationAbandon, values: text(r.Module.Name)}})
 }
 
 // Finding is what became of a suspect.

@@ -118,6 +118,9 @@ var (
 	idForm   = regexp.MustCompile(`^[0-9]{1,19}$`)
 )
 
+// IsID reports whether a text has the form of a record's id.
+func IsID(text string) bool { return idForm.MatchString(text) }
+
 // Validate reports what could not stand in a query as it is meant. Zoho quotes neither
 // names nor bare ids, so nothing but names and ids may get there.
 func (q Query) Validate() error {

@@ -23,7 +23,9 @@ var mutations = []mutation{
 	{"a marked row is never looked at again", []change{{"internal/postgres/deletions.go", "due_at = CASE WHEN kind = 'recycle' THEN clock_timestamp() + $4::interval END", "due_at = CASE WHEN kind = 'recycle' THEN NULL::timestamptz + $4::interval END"}}, inMirror, "Promise07"},
 	{"a late page keeps a deleted row alive", []change{{"internal/postgres/deletions.go", "if !r.confirmed || len(rows) == 0 {", "if true {"}}, inMirror, "LatePageAfterDelete"},
 	{"one list of several pages is enough", []change{{"internal/mirror/deletions.go", "before != nil && before.Digest == digest", "before == nil || before.Digest == digest"}}, inMirror, "ListOfSeveralPages"},
-	{"no guard against a mass delete", []change{{"internal/mirror/deletions.go", "return pending.Listed > few &&", "return false && pending.Listed > few &&"}}, inMirror, "MassDelete"},
+	{"no guard against a mass delete", []change{{"internal/mirror/deletions.go", "return rows > few &&", "return false && rows > few &&"}}, inMirror, "MassDelete"},
+	{"a lost right deletes what came back", []change{{"internal/postgres/deletions.go", "AND state <> 'readable'\n	RETURNING", "\n	RETURNING"}}, inMirror, "RestoredAndHidden"},
+	{"a long outage is forgotten", []change{{"internal/mirror/deletions.go", `json:"sweep,omitempty"`, `json:"-"`}}, inMirror, "LongOutageIsNot"},
 	{"no stream of converted leads", []change{{"internal/crm/catalogue.go", `{Name: StreamConverted, OrderBy: fieldModifiedTime, Filter: "Converted__s = true"},`, ""}}, inMirror, "Pain05"},
 	{"no stream of the newly converted", []change{{"internal/crm/catalogue.go", `{Name: StreamNewlyConverted, OrderBy: fieldConvertedAt, Filter: "Converted__s = true"},`, ""}}, inMirror, "Pain05"},
 	{"no deadline", []change{{"internal/mirror/mirror.go", "> r.config.Deadline {", "> 1000*r.config.Deadline {"}, {"internal/mirror/mirror.go", "started.Add(m.config.Deadline-m.reserve())", "started.Add(time.Hour)"}}, inMirror, "Pain24EverySetting"},
@@ -32,5 +34,5 @@ var mutations = []mutation{
 	{"rows do not name their run", []change{{"internal/postgres/rowwise.go", "a.buf = append(a.buf, by.run[:]...)", "a.buf = append(a.buf, make([]byte, 16)...)"}}, inMirror, "Promise10"},
 	{"edits during a verification are taken for faults", []change{{"internal/mirror/lookagain.go", "newer := j.modified[s.ID].After(j.verification.AsOf)", "newer := false"}, {"internal/postgres/verify.go", "	   OR s.modified_time <> t.modified_time AND s.modified_time <= $5::timestamptz\n", "	   OR s.modified_time <> t.modified_time\n"}}, inMirror, "VerifyWhileEdited"},
 	{"what is not shown is taken for unlisted at once", []change{{"internal/mirror/lookagain.go", "case j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):", "case false:"}}, inMirror, "VerifyWhileEdited|VerifyAnd"},
-	{"a repair marks what is not listed without a person's word", []change{{"internal/mirror/lookagain.go", "f.Finding == postgres.FoundUnlisted && j.request.AcceptUnlisted", "f.Finding == postgres.FoundUnlisted"}}, inMirror, "VerifyAndRepair"},
+	{"a repair marks what is not listed without a person's word", []change{{"internal/mirror/lookagain.go", "f.Finding == postgres.FoundUnlisted && j.verification.AcceptUnlisted", "f.Finding == postgres.FoundUnlisted"}}, inMirror, "VerifyAndRepair"},
 }
