@@ -269,11 +269,11 @@ type massDeletion struct {
 }
 
 func (e *massDeletion) Error() string {
-	what := "are deleted in Zoho at once"
+	least, what := "at least ", "are listed as deleted at once" // not all of them were looked at
 	if e.unlisted {
-		what = "are neither shown nor listed as deleted by Zoho"
+		least, what = "", "are neither shown nor listed as deleted by Zoho"
 	}
-	return fmt.Sprintf("at least %d of %d live rows of %s %s, more than %d %%: none of them was marked", e.rows, e.live, e.module, what, e.percent)
+	return fmt.Sprintf("%s%d of %d live rows of %s %s, more than %d %%: none of them was marked", least, e.rows, e.live, e.module, what, e.percent)
 }
 
 // Hint says what the person should look at.

@@ -186,7 +186,7 @@ func TestMassDeleteAsks(t *testing.T) {
 	module, _ := crm.Find("deals")
 	for range 2 {
 		got, err := o.mirror.Run(t.Context(), mirror.Request{Module: module})
-		if err == nil || !strings.HasPrefix(err.Error(), "at least 101 of 1500 live rows of deals are deleted in Zoho at once, more than 5 %") ||
+		if err == nil || !strings.HasPrefix(err.Error(), "at least 101 of 1500 live rows of deals are listed as deleted at once, more than 5 %") ||
 			!strings.Contains(got.Hint, "zohomirror sync deals --accept-mass-delete") {
 			t.Errorf("%v, %+v", err, got)
 		}

@@ -68,7 +68,7 @@ func TestRepairOfTooManyUnlistedAsks(t *testing.T) {
 	// Nobody's word, or nobody's wish to mark: the guard is not asked.
 	want := map[string]any{"verdict": "different", "checked": int64(1500), "unlisted": int64(101)}
 	for _, r := range []mirror.Request{
-		{Module: deals, Mode: mirror.ModeVerify, AcceptUnlisted: true},
+		{Module: deals, Mode: mirror.ModeVerify},
 		{Module: deals, Mode: mirror.ModeRepair},
 		{Module: deals, Mode: mirror.ModeRepair, AcceptMassDelete: true},
 	} {

@@ -138,7 +138,7 @@ func (w *world) calm(rt *rapid.T) {
 	for range 1000 {
 		request := mirror.Request{Module: module}
 		result, err := w.org.mirror.Run(w.t.Context(), request)
-		if err != nil && strings.Contains(err.Error(), "are deleted in Zoho at once") {
+		if err != nil && strings.Contains(err.Error(), "are listed as deleted at once") {
 			request.AcceptMassDelete = true
 			result, err = w.org.mirror.Run(w.t.Context(), request)
 		}
