@@ -150,6 +150,27 @@ func TestListedButReadable(t *testing.T) {
 	}
 }
 
+// Whoever is absent from an answer is taken for deleted, so an answer of an odd form says nothing.
+func TestOddAnswerDeletesNothing(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"{}", `{"data":[],"info":{}}`, `{"data":[{"id":null}],"info":{}}`, `{"data":[{"id":"17"}],"info":{}}`} {
+		o := newOrg(t, zohosim.Config{}, defaultConfig)
+		ids := seed(o, 2)
+		o.run(t, "leads")
+		o.Advance(5 * time.Minute)
+		o.Delete("Leads", ids[0])
+		o.Plan(1, func(c zohosim.Call) bool { return strings.Contains(c.Query, "ids=") }, zohosim.Fault{Status: http.StatusOK, Body: body})
+		leads, _ := crm.Find("leads")
+		if _, err := o.mirror.Run(t.Context(), mirror.Request{Module: leads}); err == nil || len(o.marked(t, "leads")) != 0 {
+			t.Errorf("%s: %v, %v", body, err, o.marked(t, "leads"))
+		}
+		o.run(t, "leads")
+		if diff := cmp.Diff(map[string]string{ids[0]: "12:05:00"}, o.marked(t, "leads")); diff != "" {
+			t.Errorf("%s (-want +marked):\n%s", body, diff)
+		}
+	}
+}
+
 // A page that is late shows a deleted record once more: it is settled in the same run.
 func TestLatePageAfterDelete(t *testing.T) {
 	t.Parallel()

@@ -28,6 +28,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err := again(func() error { return s.applyMigrations(ctx) }); err != nil {
 		return fmt.Errorf("migrate the database: %w", conceal(err))
 	}
+	if _, err := s.pool.Exec(ctx, fmt.Sprintf(closeTable, migrationsTable)); err != nil {
+		return fmt.Errorf("close %s to others: %w", migrationsTable, conceal(err))
+	}
 	if err := s.makePartitions(ctx); err != nil {
 		return fmt.Errorf("make the partitions of sync_runs: %w", err)
 	}

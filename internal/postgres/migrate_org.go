@@ -78,17 +78,21 @@ func (s *Store) PendingOrg(ctx context.Context, folder string) ([]string, error)
 	return pending, nil
 }
 
-// closeTable keeps Supabase's roles out, whatever they get on new tables by default.
+// closeTable keeps Supabase's roles out of a table of goose's, and of the sequence of its
+// ids, whatever they get on new ones by default.
 const closeTable = `
 DO $$
+DECLARE
+	sequence text := pg_get_serial_sequence('%[1]s', 'id');
+	grantee text;
 BEGIN
 	ALTER TABLE %[1]s ENABLE ROW LEVEL SECURITY;
-	REVOKE ALL ON %[1]s FROM public;
-	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
-		REVOKE ALL ON %[1]s FROM anon;
-	END IF;
-	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated') THEN
-		REVOKE ALL ON %[1]s FROM authenticated;
-	END IF;
+	FOREACH grantee IN ARRAY ARRAY['public', 'anon', 'authenticated'] LOOP
+		CONTINUE WHEN grantee <> 'public' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = grantee);
+		EXECUTE format('REVOKE ALL ON %[1]s FROM %%s', grantee);
+		IF sequence IS NOT NULL THEN
+			EXECUTE format('REVOKE ALL ON SEQUENCE %%s FROM %%s', sequence, grantee);
+		END IF;
+	END LOOP;
 END
 $$`

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,10 +95,17 @@ func (c *Client) Readable(ctx context.Context, module string, ids []string) (map
 	if err != nil {
 		return nil, err
 	}
-	answer, _ := got.value.(readableAnswer) // none with 204
+	answer, answered := got.value.(readableAnswer) // none with 204
 	readable := make(map[string]bool, len(answer.Data))
 	for _, record := range answer.Data {
+		if !slices.Contains(ids, record.ID) {
+			return nil, fmt.Errorf("records of %s by id: an answer with %.40q, which nobody asked for", module, record.ID)
+		}
 		readable[record.ID] = true
+	}
+	if answered && len(readable) == 0 {
+		// Whoever is absent is taken for deleted: an answer of another form must not say so.
+		return nil, fmt.Errorf("records of %s by id: an answer without records", module)
 	}
 	return readable, nil
 }
