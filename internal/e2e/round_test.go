@@ -101,7 +101,7 @@ func (w *world) checkpoint(t *testing.T, before start) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := mirrortest.Live(t.Context(), w.db, "leads")
+	got, err := mirrortest.Rows(t.Context(), w.db, "leads_live")
 	if err != nil {
 		t.Fatal(err)
 	}

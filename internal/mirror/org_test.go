@@ -2,11 +2,8 @@ package mirror_test
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
-	"fmt"
 	"log/slog"
-	"math/big"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -20,6 +17,7 @@ import (
 
 	"zohomirror/internal/crm"
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/mirror/mirrortest"
 	"zohomirror/internal/pgembed/pgtest"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
@@ -182,41 +180,23 @@ func (o *org) runAll(t testing.TB, module string) mirror.Result {
 	return mirror.Result{}
 }
 
-// bookkeeping says which run wrote a row, not what the CRM holds.
-var bookkeeping = []string{"synced_at", "run_id"}
-
 // rows returns a mirror table, or a view of it, as JSON objects by id, bookkeeping left out.
-func (o *org) rows(t testing.TB, table string) map[string]map[string]any {
+func (o *org) rows(t testing.TB, relation string) map[string]map[string]any {
 	t.Helper()
-	rows, err := o.db.Query(t.Context(), fmt.Sprintf("SELECT id, to_jsonb(t) - $1::text[] FROM %s t", table), bookkeeping)
+	rows, err := mirrortest.Rows(t.Context(), o.db, relation)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]map[string]any{}
-	var id string
-	var body []byte
-	_, err = pgx.ForEachRow(rows, []any{&id, &body}, func() error {
-		var row map[string]any
-		decoder := json.NewDecoder(strings.NewReader(string(body)))
-		decoder.UseNumber()
-		err := decoder.Decode(&row)
-		all[id] = row
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
+	return rows
 }
 
 // equal holds all live rows of the mirror against the whole CRM, row by row and column by
 // column. Records named by except do not fit.
 func (o *org) equal(t testing.TB, table string, except ...string) {
 	t.Helper()
-	module, _ := crm.Find(table)
-	want := map[string]map[string]any{}
-	for id, record := range o.Truth(module.API) {
-		want[id] = o.expected(t, table, record)
+	want, err := mirrortest.Expected(t.Context(), o.db, o.Zoho, table)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, id := range except {
 		delete(want, id)
@@ -229,84 +209,17 @@ func (o *org) equal(t testing.TB, table string, except ...string) {
 	}
 }
 
-// sameNumber compares exact values: 7.5 and 7.50 are one.
-var sameNumber = cmp.Comparer(func(a, b json.Number) bool {
-	x, _ := new(big.Rat).SetString(a.String())
-	y, _ := new(big.Rat).SetString(b.String())
-	return x != nil && y != nil && x.Cmp(y) == 0
-})
+// sameNumber compares exact values.
+var sameNumber = mirrortest.SameNumber
 
-// expected is a record as its row, by rules written down here a second time, so that a
-// mistake of the mapping does not confirm itself.
+// expected is a record, as it is or once was, as its row.
 func (o *org) expected(t testing.TB, table string, record zohosim.Record) map[string]any {
 	t.Helper()
-	row := o.blank(t, table)
-	names := map[string]string{}
-	for _, u := range o.Users() {
-		names[u.ID] = u.FullName()
-	}
-	custom := map[string]any{}
-	for api, value := range record {
-		column := strings.ToLower(strings.TrimSuffix(api, "__s"))
-		switch v := value.(type) {
-		case zohosim.Ref:
-			column = strings.TrimSuffix(column, "_name")
-			row[column+"_id"] = v.ID
-			row[column+"_name"] = any(v.Name)
-			if api == "Owner" || api == "Created_By" || api == "Modified_By" {
-				row[column+"_name"] = names[v.ID]
-			}
-			if row[column+"_name"] == "" {
-				row[column+"_name"] = nil
-			}
-			continue
-		case time.Time:
-			value = v.UTC().Format("2006-01-02T15:04:05+00:00")
-		case int:
-			value = json.Number(fmt.Sprint(v))
-		case json.RawMessage:
-			decoder := json.NewDecoder(strings.NewReader(string(v)))
-			decoder.UseNumber()
-			if err := decoder.Decode(&value); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, known := row[column]; known {
-			row[column] = value
-		} else if value != nil {
-			custom[api] = value
-		}
-	}
-	row["custom_fields"] = custom
-	return row
-}
-
-// blank is a row of nulls with the table's columns.
-func (o *org) blank(t testing.TB, table string) map[string]any {
-	t.Helper()
-	columns, err := o.columns(t.Context(), table)
+	row, err := mirrortest.ExpectedRow(t.Context(), o.db, o.Zoho, table, record)
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := map[string]any{}
-	for _, c := range columns {
-		row[c] = nil
-	}
-	for _, c := range bookkeeping {
-		delete(row, c)
-	}
-	if table == "leads" {
-		row["converted"] = false // COQL never leaves it out
-	}
 	return row
-}
-
-func (o *org) columns(ctx context.Context, table string) ([]string, error) {
-	rows, err := o.db.Query(ctx, "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped", table)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // value reads one value from the mirror's database.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ func Diff(ctx context.Context, db *pgxpool.Pool, zoho *zohosim.Zoho, table strin
 	if err != nil {
 		return "", err
 	}
-	got, err := Live(ctx, db, table)
+	got, err := Rows(ctx, db, table+"_live")
 	if err != nil {
 		return "", err
 	}
@@ -37,9 +38,9 @@ func Diff(ctx context.Context, db *pgxpool.Pool, zoho *zohosim.Zoho, table strin
 // bookkeeping says which run wrote a row, not what the CRM holds.
 var bookkeeping = []string{"synced_at", "run_id"}
 
-// Live returns a table's rows that are not deleted by id, bookkeeping left out.
-func Live(ctx context.Context, db *pgxpool.Pool, table string) (map[string]Row, error) {
-	rows, err := db.Query(ctx, fmt.Sprintf("SELECT id, to_jsonb(t) - $1::text[] FROM %s t WHERE deleted_at IS NULL", table), bookkeeping)
+// Rows returns the rows of a mirror table, or of a view of it, by id, bookkeeping left out.
+func Rows(ctx context.Context, db *pgxpool.Pool, relation string) (map[string]Row, error) {
+	rows, err := db.Query(ctx, fmt.Sprintf("SELECT id, to_jsonb(t) - $1::text[] FROM %s t", relation), bookkeeping)
 	if err != nil {
 		return nil, err
 	}
@@ -75,23 +76,44 @@ func Expected(ctx context.Context, db *pgxpool.Pool, zoho *zohosim.Zoho, table s
 	if !ok {
 		return nil, fmt.Errorf("there is no module %s", table)
 	}
-	columns, err := columns(ctx, db, table)
+	want := map[string]Row{}
+	form, err := newForm(ctx, db, zoho, table)
+	for id, record := range zoho.Truth(module.API) {
+		if err != nil {
+			break
+		}
+		want[id], err = form.row(record)
+	}
+	return want, err
+}
+
+// ExpectedRow is a record, as it is or once was, as its row.
+func ExpectedRow(ctx context.Context, db *pgxpool.Pool, zoho *zohosim.Zoho, table string, record zohosim.Record) (Row, error) {
+	form, err := newForm(ctx, db, zoho, table)
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]string{}
+	return form.row(record)
+}
+
+// A form is what all rows of a table are made by.
+type form struct {
+	blank Row
+	users map[string]string
+}
+
+func newForm(ctx context.Context, db *pgxpool.Pool, zoho *zohosim.Zoho, table string) (form, error) {
+	columns, err := columns(ctx, db, table)
+	users := map[string]string{}
 	for _, u := range zoho.Users() {
-		names[u.ID] = u.FullName()
+		users[u.ID] = u.FullName()
 	}
-	want := map[string]Row{}
-	for id, record := range zoho.Truth(module.API) {
-		row := blank(columns, table)
-		if err := fill(row, record, names); err != nil {
-			return nil, err
-		}
-		want[id] = row
-	}
-	return want, nil
+	return form{blank(columns, table), users}, err
+}
+
+func (f form) row(record zohosim.Record) (Row, error) {
+	row := maps.Clone(f.blank)
+	return row, fill(row, record, f.users)
 }
 
 func fill(row Row, record zohosim.Record, users map[string]string) error {
