@@ -247,7 +247,6 @@ func FuzzMap(f *testing.F) {
 }
 
 func TestPlanLast(t *testing.T) {
-	p := leads.Plan(Metadata{})
 	at := func(id, field, value string) jsontext.Value {
 		return jsontext.Value(fmt.Sprintf(`{"id":%q,"Modified_Time":"2026-01-01T00:00:00Z","%s":%s}`, id, field, value))
 	}
@@ -263,7 +262,7 @@ func TestPlanLast(t *testing.T) {
 		{"none", fieldConvertedAt, []jsontext.Value{at("1", "X", "1")}, ""},
 	}
 	for _, tt := range tests {
-		id, when, ok := p.Last(tt.records, tt.orderBy)
+		id, when, ok := Last(tt.records, tt.orderBy)
 		got := ""
 		if ok {
 			got = id + " " + when.Format(time.RFC3339)

@@ -107,9 +107,12 @@ func (m *Module) Plan(meta Metadata) *Plan {
 }
 
 // TimePlan reads ids and Modified_Time alone.
-func (m *Module) TimePlan() *Plan {
+func TimePlan() *Plan { return placePlan(fieldModifiedTime) }
+
+// placePlan reads ids and one time alone, which stands for the time of the row.
+func placePlan(orderBy string) *Plan {
 	p := &Plan{members: map[string]member{}}
-	p.add(Field{API: fieldModifiedTime, Kind: Time}, nil)
+	p.add(Field{API: orderBy, Kind: Time}, nil)
 	return p
 }
 
@@ -131,22 +134,14 @@ func (p *Plan) add(f Field, money map[string]Width) {
 	p.members[f.API] = to
 }
 
-// Last returns the place of a page's last record in a stream: its id and the instant
-// that orderBy holds. It goes back over records that have no such place, and reports
-// false where none has.
-func (p *Plan) Last(records []jsontext.Value, orderBy string) (id string, at time.Time, ok bool) {
+// Last returns the place of a page's last record in a stream: its id and the instant that
+// orderBy holds, whatever else of the record does not fit. It goes back over records that
+// have no such place, and reports false where none has.
+func Last(records []jsontext.Value, orderBy string) (id string, at time.Time, ok bool) {
+	place := placePlan(orderBy)
 	for i := len(records) - 1; i >= 0; i-- {
-		batch := p.Map(records[i : i+1])
-		for _, row := range batch.Rows {
-			if v := row.Values[p.members[orderBy].column]; v.Valid {
-				return row.ID, v.Time(), true
-			}
-		}
-		for _, problem := range batch.Problems {
-			// A record with a fault elsewhere still has its place.
-			if orderBy == fieldModifiedTime && allDigits(problem.ID) && !problem.Modified.IsZero() {
-				return problem.ID, problem.Modified, true
-			}
+		for _, row := range place.Map(records[i : i+1]).Rows {
+			return row.ID, row.Modified, true
 		}
 	}
 	return "", time.Time{}, false

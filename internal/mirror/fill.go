@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"zohomirror/internal/crm"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
 )
@@ -56,7 +57,7 @@ func (r *run) fillPage(ctx context.Context, filter string, c postgres.Checkpoint
 	}
 	next := postgres.Checkpoint{Stream: fillStream(filter), Watermark: c.WindowAsOf}
 	if page.More {
-		id, _, ok := r.plan.Last(page.Places, r.claimed.Module.Streams[0].OrderBy)
+		id, _, ok := crm.Last(page.Places, r.claimed.Module.Streams[0].OrderBy)
 		if !ok || id == c.CursorID {
 			return fmt.Errorf("fill %s: a page of %d records after id %q has no place to go on from", r.claimed.Module.Name, len(page.Places), c.CursorID)
 		}

@@ -306,3 +306,28 @@ func TestShortPageIsNotTheEnd(t *testing.T) {
 	o.run(t, "deals")
 	o.equal(t, "deals")
 }
+
+// A page of which no record fits has its place all the same, in every stream.
+func TestPageOfMisfits(t *testing.T) {
+	t.Parallel()
+	config := defaultConfig
+	config.PageSize = 2
+	o := newOrg(t, zohosim.Config{}, config)
+	var bad []string
+	for range 5 {
+		bad = append(bad, o.Insert("Leads", zohosim.Record{"Last_Name": "Misfit", "Annual_Revenue": json.Number("0.005")}))
+	}
+	good := o.Insert("Leads", lead(1))
+	o.Advance(5 * time.Minute)
+	for _, id := range append(bad, good) {
+		o.Convert(id, false)
+		o.Advance(time.Second)
+	}
+	o.run(t, "leads")
+	o.Advance(5 * time.Minute)
+	o.run(t, "leads")
+	o.equal(t, "leads", bad...)
+	if n := value[int](t, o, "SELECT count(*) FROM sync_quarantine WHERE settled_at IS NULL AND field = 'Annual_Revenue'"); n != 5 {
+		t.Errorf("%d open entries", n)
+	}
+}

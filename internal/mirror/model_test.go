@@ -105,9 +105,6 @@ func (m *model) convert(which int, moves bool) {
 		return
 	}
 	i := which % len(m.ids)
-	if m.org.Truth("Leads")[m.ids[i]]["Annual_Revenue"] != nil {
-		return // FIXME a full page of misfits stops the stream newly_converted
-	}
 	m.org.Convert(m.ids[i], moves)
 	m.ids = slices.Delete(m.ids, i, i+1) // nobody converts a lead twice
 }

@@ -29,7 +29,7 @@ func TestProofOfEquality(t *testing.T) {
 	for worker := range provers {
 		t.Run(fmt.Sprint(worker), func(t *testing.T) {
 			t.Parallel()
-			prove(t)
+			prove(t, worker)
 		})
 	}
 }
@@ -37,9 +37,12 @@ func TestProofOfEquality(t *testing.T) {
 // provers work side by side, each on its share of schedules: a schedule mostly waits.
 const provers = 4
 
-func prove(t *testing.T) {
+func prove(t *testing.T, worker int) {
 	o := newOrg(t, zohosim.Config{}, defaultConfig)
 	rapid.Check(t, func(rt *rapid.T) {
+		for range worker {
+			rapid.Uint64().Draw(rt, "worker") // so that each has schedules of its own
+		}
 		w := newWorld(t, rt, o)
 		defer w.org.mirror.Close()
 		w.insert(w.size)
@@ -104,9 +107,6 @@ func newWorld(t *testing.T, rt *rapid.T, with *org) *world {
 	w.changed = w.remember
 	if noDate { // our own clock must do
 		w.org.Advance(time.Now().Truncate(time.Second).Sub(noon))
-		w.insert(1) // FIXME a verification fails where a stream never had a record and no clock is known
-		w.model.convert(0, false)
-		w.org.Advance(w.lag)
 	}
 	w.org.AddField("Leads", zohosim.Field{API: "Score", Type: "formula", Custom: true})
 	w.remember()

@@ -116,7 +116,7 @@ func (r *reader) endOf(page *zoho.Page) (pageEnd, error) {
 	if len(page.Places) == 0 {
 		return end, nil
 	}
-	id, at, ok := r.run.plan.Last(page.Places, r.stream.OrderBy)
+	id, at, ok := crm.Last(page.Places, r.stream.OrderBy)
 	if ok {
 		end.last = zoho.Cursor{Time: at, ID: id}
 	}

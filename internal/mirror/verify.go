@@ -184,7 +184,7 @@ func (r *run) refill(ctx context.Context, list *idList, deep bool) (batch crm.Ba
 		return batch, nil
 	}
 	q := zoho.Query{Filter: list.filter, After: zoho.Cursor{ID: list.last}, Limit: r.config.PageSize}
-	times, page := r.claimed.Module.TimePlan(), (*zoho.Page)(nil)
+	times, page := crm.TimePlan(), (*zoho.Page)(nil)
 	if deep {
 		page, err = r.query(ctx, q)
 	} else {
