@@ -60,7 +60,7 @@ func TestAcceptedByAPerson(t *testing.T) {
 	expect("sync deals", 0, `"inserted": 1500`)
 	ahead.Add(int64(5 * time.Minute))
 	zoho.Delete("Deals", ids[:101]...)
-	command := advice(expect("sync deals", 1, "101 of 1500 live rows of deals are deleted in Zoho at once"))
+	command := advice(expect("sync deals", 1, "101 of 1500 live rows of deals are listed as deleted at once"))
 	marked(0)
 	expect(command, 0, `"deleted": 101`)
 	marked(101)

@@ -153,7 +153,7 @@ func (w *world) calm(rt *rapid.T) {
 		case !result.More && value[bool](w.t, w.org, atRest):
 			return
 		default:
-			w.pass(time.Second)
+			w.pass(30 * time.Second)
 		}
 	}
 	rt.Fatal("a thousand runs were not enough")
