@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/notify"
 	"zohomirror/internal/zoho"
 )
 
@@ -24,6 +26,8 @@ type Config struct {
 	CronSecret  string // empty: no call is let in
 	Zoho        zoho.Config
 	Mirror      mirror.Config
+	Notify      notify.Config
+	Dashboard   string // its password; empty: there is none
 	Port        int
 	LogFormat   string // json, text, or empty: text on a terminal
 	LogLevel    slog.Level
@@ -45,6 +49,16 @@ type environment struct {
 	StaleAfter   string `env:"LOCK_STALE_AFTER, default=30m"`
 	PageSize     string `env:"SYNC_PAGE_SIZE, default=2000"`
 	MassDelete   string `env:"SYNC_MASS_DELETE_PERCENT, default=5"`
+	Retention    string `env:"RUN_RETENTION, default=2160h"`
+	SlackWebhook string `env:"SLACK_WEBHOOK_URL"`
+	SentryDSN    string `env:"SENTRY_DSN"`
+	Environment  string `env:"SENTRY_ENVIRONMENT"`
+	PublicURL    string `env:"PUBLIC_URL"`
+	Dashboard    string `env:"DASHBOARD_PASSWORD"`
+	Schedule     string `env:"SYNC_SCHEDULE, default=*/15 * * * *"`
+	AlertAfter   string `env:"STALE_AFTER, default=1h"`
+	VercelEnv    string `env:"VERCEL_ENV"`
+	VercelHost   string `env:"VERCEL_PROJECT_PRODUCTION_URL"`
 	Port         string `env:"PORT, default=8080"`
 	LogFormat    string `env:"LOG_FORMAT"`
 	LogLevel     string `env:"LOG_LEVEL, default=info"`
@@ -72,6 +86,11 @@ func Load(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
 	c.CronSecret = r.env.CronSecret
 	c.Zoho = r.zoho()
 	c.Mirror = r.mirror()
+	c.Notify = r.notify()
+	c.Dashboard = r.env.Dashboard
+	if n := len(c.Dashboard); n > 0 && n < 12 {
+		r.problem("DASHBOARD_PASSWORD", "must have at least 12 characters: whoever can reach the server can try to guess it")
+	}
 	c.Port = r.integer("PORT", r.env.Port, 1, 65535)
 	return c, r.failure()
 }
@@ -182,11 +201,47 @@ func (r *reader) mirror() mirror.Config {
 		StaleAfter: r.duration("LOCK_STALE_AFTER", r.env.StaleAfter, time.Second),
 		PageSize:   r.integer("SYNC_PAGE_SIZE", r.env.PageSize, 1, 2000),
 		MassDelete: r.integer("SYNC_MASS_DELETE_PERCENT", r.env.MassDelete, 0, 100),
+		Retention:  r.duration("RUN_RETENTION", r.env.Retention, 48*time.Hour),
 	}
 	if c.StaleAfter > 0 && c.Deadline >= c.StaleAfter {
 		r.problem("LOCK_STALE_AFTER", "must be longer than SYNC_DEADLINE, or a run that is at work would lose its lock")
 	}
 	return c
+}
+
+func (r *reader) notify() notify.Config {
+	c := notify.Config{
+		SlackWebhook: r.link("SLACK_WEBHOOK_URL", r.env.SlackWebhook),
+		SentryDSN:    r.link("SENTRY_DSN", r.env.SentryDSN),
+		PublicURL:    strings.TrimSuffix(r.link("PUBLIC_URL", r.env.PublicURL), "/"),
+		Environment:  cmp.Or(r.env.Environment, r.env.VercelEnv, "production"),
+		Schedule:     r.env.Schedule,
+		StaleAfter:   r.duration("STALE_AFTER", r.env.AlertAfter, time.Minute),
+	}
+	if c.PublicURL == "" && r.env.VercelHost != "" {
+		c.PublicURL = "https://" + r.env.VercelHost
+	}
+	if len(strings.Fields(c.Schedule)) != 5 {
+		r.problem("SYNC_SCHEDULE", "must have crontab's five fields, such as */15 * * * *")
+	}
+	return c
+}
+
+// link accepts a web address. Secrets go over plain http to this machine only.
+func (r *reader) link(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil, u.Host == "", u.Scheme != "https" && u.Scheme != "http":
+		r.problem(name, "must be an address that begins with https://")
+		return ""
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		r.problem(name, "must use https: plain http is for this machine only")
+		return ""
+	}
+	return value
 }
 
 func (r *reader) duration(name, value string, least time.Duration) time.Duration {

@@ -15,6 +15,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/notify"
 	"zohomirror/internal/zoho"
 )
 
@@ -35,7 +36,8 @@ func defaults() Config {
 		DatabaseURL: "postgres://u:p@localhost/db",
 		Zoho: zoho.Config{ClientID: "id", ClientSecret: "secret", RefreshToken: "token",
 			AccountsURL: "https://accounts.zoho.com", APIURL: "https://www.zohoapis.com"},
-		Mirror: mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5},
+		Mirror: mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5, Retention: 90 * 24 * time.Hour},
+		Notify: notify.Config{Environment: "production", Schedule: "*/15 * * * *", StaleAfter: time.Hour},
 		Port:   8080, LogLevel: slog.LevelInfo,
 	}
 }
@@ -66,6 +68,15 @@ func TestEachSetting(t *testing.T) {
 		"port":             {map[string]string{"PORT": "1"}, func(c *Config) { c.Port = 1 }},
 		"format":           {map[string]string{"LOG_FORMAT": "text"}, func(c *Config) { c.LogFormat = "text" }},
 		"level":            {map[string]string{"LOG_LEVEL": "warn"}, func(c *Config) { c.LogLevel = slog.LevelWarn }},
+		"retention":        {map[string]string{"RUN_RETENTION": "48h"}, func(c *Config) { c.Mirror.Retention = 48 * time.Hour }},
+		"slack":            {map[string]string{"SLACK_WEBHOOK_URL": "https://h/T"}, func(c *Config) { c.Notify.SlackWebhook = "https://h/T" }},
+		"sentry":           {map[string]string{"SENTRY_DSN": "https://k@h/1"}, func(c *Config) { c.Notify.SentryDSN = "https://k@h/1" }},
+		"environment":      {map[string]string{"SENTRY_ENVIRONMENT": "test", "VERCEL_ENV": "preview"}, func(c *Config) { c.Notify.Environment = "test" }},
+		"on Vercel":        {map[string]string{"VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app"}, func(c *Config) { c.Notify.Environment, c.Notify.PublicURL = "preview", "https://x.vercel.app" }},
+		"public address":   {map[string]string{"PUBLIC_URL": "https://m.example.com/", "VERCEL_PROJECT_PRODUCTION_URL": "x"}, func(c *Config) { c.Notify.PublicURL = "https://m.example.com" }},
+		"dashboard":        {map[string]string{"DASHBOARD_PASSWORD": "open sesame 7"}, func(c *Config) { c.Dashboard = "open sesame 7" }},
+		"schedule":         {map[string]string{"SYNC_SCHEDULE": "0 * * * *"}, func(c *Config) { c.Notify.Schedule = "0 * * * *" }},
+		"alert":            {map[string]string{"STALE_AFTER": "3h"}, func(c *Config) { c.Notify.StaleAfter = 3 * time.Hour }},
 		"empty is not set": {map[string]string{"SYNC_DEADLINE": "", "PORT": " "}, func(*Config) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +123,8 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	_, err := Load(t.Context(), envconfig.MapLookuper(map[string]string{
 		"DATABASE_URL": "mysql://u:" + canary + "@h/db", "ZOHO_CLIENT_SECRET": `"` + canary + `"`, "ZOHO_DC": canary, "ZOHO_API_URL": "http://" + canary + ".com",
 		"ZOHO_ACCOUNTS_URL": "https://" + canary + "/path", "SYNC_DEADLINE": canary, "SYNC_OVERLAP": "1s", "LOCK_STALE_AFTER": "-1s",
-		"SYNC_PAGE_SIZE": "2001", "SYNC_MASS_DELETE_PERCENT": "101", "PORT": "70000", "LOG_FORMAT": canary, "LOG_LEVEL": canary,
+		"SYNC_PAGE_SIZE": "2001", "SYNC_MASS_DELETE_PERCENT": "101", "PORT": "70000", "RUN_RETENTION": "47h", "SLACK_WEBHOOK_URL": canary, "SENTRY_DSN": "http://" + canary + ".com/1",
+		"PUBLIC_URL": "ftp://" + canary, "DASHBOARD_PASSWORD": canary, "SYNC_SCHEDULE": canary, "STALE_AFTER": canary, "LOG_FORMAT": canary, "LOG_LEVEL": canary,
 	}))
 	var problem *Error
 	if !errors.As(err, &problem) {
@@ -125,7 +137,8 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	}
 	want := map[string]bool{}
 	for _, name := range strings.Fields(`DATABASE_URL ZOHO_CLIENT_ID ZOHO_CLIENT_SECRET ZOHO_REFRESH_TOKEN ZOHO_DC ZOHO_API_URL ZOHO_ACCOUNTS_URL
-		SYNC_DEADLINE SYNC_OVERLAP LOCK_STALE_AFTER SYNC_PAGE_SIZE SYNC_MASS_DELETE_PERCENT PORT LOG_FORMAT LOG_LEVEL`) {
+		SYNC_DEADLINE SYNC_OVERLAP LOCK_STALE_AFTER SYNC_PAGE_SIZE SYNC_MASS_DELETE_PERCENT PORT LOG_FORMAT LOG_LEVEL
+		RUN_RETENTION SLACK_WEBHOOK_URL SENTRY_DSN PUBLIC_URL DASHBOARD_PASSWORD SYNC_SCHEDULE STALE_AFTER`) {
 		want[name] = true
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
@@ -206,6 +219,9 @@ func TestEnvExample(t *testing.T) {
 	asked := map[string]bool{}
 	_, err = Load(t.Context(), envconfig.LookuperFunc(func(name string) (string, bool) {
 		asked[name] = true
+		if strings.HasPrefix(name, "VERCEL_") { // the platform sets these
+			return "", false
+		}
 		value, ok := example[name]
 		if !ok {
 			t.Errorf("%s is not in .env.example", name)

@@ -25,6 +25,7 @@ type Config struct {
 	StaleAfter time.Duration // a lock not renewed for so long is taken over
 	PageSize   int           // records a page may ask for, at most 2000
 	MassDelete int           // percent of a module's rows that may be listed as deleted at once
+	Retention  time.Duration // how long the run history is kept
 }
 
 // Mirror runs modules. It is safe for concurrent use.
@@ -97,13 +98,15 @@ func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 	if request.repeatable {
 		claim = db.ClaimOnce
 	}
-	claimed, err := claim(ctx, module, id, request.Mode, m.config.StaleAfter)
+	claimed, err := claim(ctx, postgres.Intent{Module: module, ID: id, Mode: request.Mode, Trigger: request.Trigger}, m.config.StaleAfter)
 	if err != nil {
 		return unclaimed(ctx, log, request, started, err)
 	}
 	r := &run{Mirror: m, request: request, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
 	err = r.readAll(ctx)
-	return r.close(ctx, err)
+	result, err := r.close(ctx, err)
+	r.tidy(ctx)
+	return result, err
 }
 
 // reserve is the part of the deadline kept for closing a run.
@@ -147,6 +150,7 @@ type run struct {
 	slowest      time.Duration // the longest that Zoho took for a page
 	more         bool
 	reason       string
+	caughtUp     bool      // every stream was read to its end
 	listedAt     time.Time // Zoho's time of the last list of deleted records
 	verification *postgres.Verification
 }
@@ -174,6 +178,7 @@ func (r *run) readAll(ctx context.Context) error {
 			break
 		}
 	}
+	r.caughtUp = !r.more
 	return r.cutShort(ctx, r.readOn(ctx))
 }
 
@@ -290,13 +295,14 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 	failure = judged(r.claimed.Module, failure)
 	outcome := postgres.Outcome{
 		Watermark: r.claimed.Checkpoints[crm.StreamModified].Watermark,
+		CaughtUp:  r.caughtUp,
 		Calls:     r.zoho.Usage().Calls(),
 		Credits:   r.zoho.Usage().Credits(),
 		More:      r.more,
 		Reason:    r.reason,
 	}
 	if failure != nil {
-		outcome.Reason, outcome.Err, outcome.Hint = "", failure.Error(), hint(failure)
+		outcome.Reason, outcome.Err, outcome.Hint, outcome.Cause = "", failure.Error(), hint(failure), cause(failure)
 	}
 	closing, cancel := r.closingContext(ctx)
 	defer cancel()
@@ -315,6 +321,17 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 		"pages", r.counts.Pages, "more", r.more, "reason", r.reason, "watermark", outcome.Watermark,
 		"duration_ms", result.Duration.Milliseconds())
 	return result, nil
+}
+
+// tidy looks after the run history once a day, and never when the run was a long one.
+func (r *run) tidy(ctx context.Context) {
+	if !r.claimed.Untidy() || r.isStopping() || time.Since(r.started) > r.config.Deadline/2 {
+		return
+	}
+	if err := r.db.Tidy(ctx, r.config.Retention); err != nil {
+		r.log.WarnContext(ctx, "the run history was not tidied; rows without a partition go to sync_runs_default", "error", err,
+			"hint", "if it happens daily, run zohomirror migrate once a quarter as the owner of the tables")
+	}
 }
 
 // closingContext has a limit of its own: the run's time may be spent.

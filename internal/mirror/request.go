@@ -13,12 +13,13 @@ import (
 
 // A Request says what a run is to do.
 type Request struct {
-	Module *crm.Module
-	Mode   string    // one of those below; empty: sync, or since where Since is set
-	RunID  uuid.UUID // chosen by the caller, who may repeat the call; zero: a new one
-	Since  time.Time // mode since: where to begin
-	IDs    []string  // mode replay: only these records; none: all that are open
-	Deep   bool      // modes verify and repair: compare every column
+	Module  *crm.Module
+	Mode    string    // one of those below; empty: sync, or since where Since is set
+	Trigger string    // who called; empty: other
+	RunID   uuid.UUID // chosen by the caller, who may repeat the call; zero: a new one
+	Since   time.Time // mode since: where to begin
+	IDs     []string  // mode replay: only these records; none: all that are open
+	Deep    bool      // modes verify and repair: compare every column
 
 	AcceptMassDelete bool // a person has looked: mark however many rows are listed as deleted
 	AcceptUnlisted   bool // mode repair: mark rows too that Zoho neither shows nor lists as deleted

@@ -34,28 +34,34 @@ type Metadata struct {
 	Age  time.Duration
 }
 
+// Intent says which run a module is claimed for.
+type Intent struct {
+	Module  *crm.Module
+	ID      uuid.UUID
+	Mode    string // what the run is for
+	Trigger string // who called; empty: other
+}
+
 // Run is a claimed module: the right to write its rows until the lock is lost.
 type Run struct {
-	ID          uuid.UUID
-	Module      *crm.Module
-	Mode        string // what the run is for
+	Intent
 	StartedAt   time.Time
 	Checkpoints map[string]Checkpoint // by stream
 	Money       map[string]crm.Width  // numeric columns with bounds, by name
 	Metadata    map[string]Metadata   // by key
 	Retrying    bool                  // pages try what is in the quarantine: each attempt counts
 
-	store      *Store
-	claimed    time.Time // by the process's clock, at StartedAt or a little later
-	once       bool      // the id is the caller's, who may repeat it
-	table      *table
-	buffer     []byte // of what is sent, used again from page to page
-	open       openEntries
-	unsettled  bool // the module has open quarantine entries that a good version may settle
-	confirmed  bool // the module has confirmed deletions
-	due        bool // some of its deletions are to be looked at
-	verifying  bool // a verification of the module is under way
-	partitions bool // next month's partition is there
+	store     *Store
+	claimed   time.Time // by the process's clock, at StartedAt or a little later
+	once      bool      // the id is the caller's, who may repeat it
+	table     *table
+	buffer    []byte // of what is sent, used again from page to page
+	open      openEntries
+	unsettled bool // the module has open quarantine entries that a good version may settle
+	confirmed bool // the module has confirmed deletions
+	due       bool // some of its deletions are to be looked at
+	verifying bool // a verification of the module is under way
+	untidy    bool // the run history was not tidied for a day
 }
 
 // Held says that another run holds the module's lock.
@@ -72,20 +78,23 @@ const claimWait = time.Second
 
 // Claim opens a run: it takes the module's lock, or one that has not been renewed for
 // staleAfter, closes what a killed run left open, and reads all a run needs to begin.
-// mode says what the run is for. It returns *Held when another run is at work; that too
+// It returns *Held when another run is at work; that too
 // leaves its row in sync_runs.
-func (s *Store) Claim(ctx context.Context, module *crm.Module, id uuid.UUID, mode string, staleAfter time.Duration) (*Run, error) {
-	return s.open(ctx, &Run{ID: id, Module: module, Mode: mode, store: s}, staleAfter)
+func (s *Store) Claim(ctx context.Context, intent Intent, staleAfter time.Duration) (*Run, error) {
+	return s.open(ctx, &Run{Intent: intent, store: s}, staleAfter)
 }
 
 func (s *Store) open(ctx context.Context, run *Run, staleAfter time.Duration) (*Run, error) {
+	if run.Trigger == "" {
+		run.Trigger = TriggerOther
+	}
 	module := run.Module
 	status, since, err := s.claim(ctx, run, staleAfter)
 	switch {
 	case errors.Is(err, errRecorded):
 		return nil, err
 	case sqlState(err) == codeLockNotAvailable:
-		return nil, s.recordSkipped(ctx, module, run.ID, run.Mode)
+		return nil, s.recordSkipped(ctx, run.Intent)
 	case sqlState(err) == codeUndefinedTable, sqlState(err) == codeDivisionByZero:
 		return nil, fmt.Errorf("claim %s: %w", module.Name, s.schemaError(ctx, err))
 	case err != nil:
@@ -112,7 +121,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	}
 	batch.Queue(lockClaim, module, id, fmt.Sprintf("%d microseconds", staleAfter.Microseconds()))
 	batch.Queue(runsCloseOrphans, module, id)
-	batch.Queue(runOpen, module, id, run.Mode)
+	batch.Queue(runOpen, module, id, run.Mode, run.Trigger)
 	batch.Queue(claimState, module)
 	batch.Queue(tableColumns, module)
 
@@ -125,7 +134,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 		}
 		var state claimed
 		if err := results.QueryRow().Scan(&since, &state.checkpoints, &state.metadata, &run.open.first, &run.open.last, &run.open.checks,
-			&run.confirmed, &run.due, &run.verifying, &run.partitions); err != nil {
+			&run.confirmed, &run.due, &run.verifying, &run.untidy); err != nil {
 			return err
 		}
 		run.unsettled = run.open.checks != ""
@@ -213,10 +222,10 @@ func readColumns(rows pgx.Rows) (*table, error) {
 }
 
 // recordSkipped leaves a run row for a call that met a locked lock row.
-func (s *Store) recordSkipped(ctx context.Context, module *crm.Module, id uuid.UUID, mode string) error {
+func (s *Store) recordSkipped(ctx context.Context, intent Intent) error {
 	var since time.Time
-	if err := s.pool.QueryRow(ctx, runSkipped, module.Name, id.String(), mode).Scan(&since); err != nil {
-		return fmt.Errorf("record the skipped run of %s: %w", module.Name, conceal(err))
+	if err := s.pool.QueryRow(ctx, runSkipped, intent.Module.Name, intent.ID.String(), intent.Mode, intent.Trigger).Scan(&since); err != nil {
+		return fmt.Errorf("record the skipped run of %s: %w", intent.Module.Name, conceal(err))
 	}
 	return &Held{Since: since}
 }
@@ -237,15 +246,15 @@ WHERE l.claimed_by IS NULL OR l.claimed_at < clock_timestamp() - $3::interval`
 
 	runsCloseOrphans = `
 UPDATE sync_runs
-SET status = 'failed', ended_at = clock_timestamp(),
+SET status = 'failed', ended_at = clock_timestamp(), cause = 'killed',
     error = 'the process ended without closing this run; run ' || $2 || ' took the lock over',
     hint = 'nothing is lost: that run went on from the last checkpoint. If it happens often, look for what kills the process'
 WHERE module = $1 AND status = 'running'
   AND EXISTS (SELECT FROM sync_locks WHERE module = $1 AND claimed_by = $2::uuid)`
 
 	runOpen = `
-INSERT INTO sync_runs (id, module, mode, status, ended_at, reason)
-SELECT $2::uuid, $1, $3,
+INSERT INTO sync_runs (id, module, mode, trigger, status, ended_at, reason)
+SELECT $2::uuid, $1, $3, $4,
        CASE WHEN claimed_by = $2::uuid THEN 'running' ELSE 'skipped' END,
        CASE WHEN claimed_by = $2::uuid THEN NULL ELSE clock_timestamp() END,
        CASE WHEN claimed_by = $2::uuid THEN NULL ELSE 'lock-held' END
@@ -263,7 +272,7 @@ SELECT l.claimed_at,
        EXISTS (SELECT FROM sync_deletions d WHERE d.module = $1 AND d.state = 'confirmed'),
        EXISTS (SELECT FROM sync_deletions d WHERE d.module = $1 AND d.due_at <= clock_timestamp()),
        EXISTS (SELECT FROM sync_verifications v WHERE v.module = $1 AND v.verdict = 'running'),
-       to_regclass('sync_runs_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')) IS NOT NULL
+       NOT EXISTS (SELECT FROM sync_metadata m WHERE m.key = 'tidied' AND m.fetched_at > clock_timestamp() - interval '1 day')
 FROM sync_locks l, (
 	SELECT min(plan) AS first, max(plan) AS last FROM sync_quarantine
 	WHERE module = $1 AND settled_at IS NULL AND record_id NOT LIKE 'sha256:%') q
@@ -278,8 +287,8 @@ ORDER BY a.attnum`
 
 	runSkipped = `
 WITH skipped AS (
-	INSERT INTO sync_runs (id, module, mode, status, ended_at, reason)
-	VALUES ($2::uuid, $1, $3, 'skipped', clock_timestamp(), 'lock-held')
+	INSERT INTO sync_runs (id, module, mode, trigger, status, ended_at, reason)
+	VALUES ($2::uuid, $1, $3, $4, 'skipped', clock_timestamp(), 'lock-held')
 )
 SELECT claimed_at FROM sync_locks WHERE module = $1`
 )

@@ -131,3 +131,9 @@ func Hint(err error) string {
 		return ""
 	}
 }
+
+// IsFault reports whether an error is the database's, or of the way to it.
+func IsFault(err error) bool {
+	var connect unreachable
+	return sqlState(err) != "" || errors.As(err, &connect) || lost(err)
+}

@@ -41,7 +41,7 @@ func TestUnusableDatabases(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			_, err := open(t, c.address).Claim(t.Context(), module(t, "leads"), uuid.New(), ModeSync, time.Hour)
+			_, err := open(t, c.address).Claim(t.Context(), Intent{Module: module(t, "leads"), ID: uuid.New(), Mode: ModeSync}, time.Hour)
 			if err == nil {
 				t.Fatal("claimed")
 			}

@@ -48,7 +48,7 @@ UPDATE sync_locks SET claimed_by = NULL, claimed_at = clock_timestamp()
 WHERE module = $1 AND claimed_by = $2::uuid`
 
 const runGiveUp = `
-UPDATE sync_runs SET status = 'failed', ended_at = clock_timestamp(), error = $2, hint = $3
+UPDATE sync_runs SET status = 'failed', ended_at = clock_timestamp(), cause = 'database', error = $2, hint = $3
 WHERE id = $1::uuid AND status = 'running'`
 
 // giveBack frees the lock that a claim may have taken without learning of it: nobody else

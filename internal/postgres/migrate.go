@@ -20,7 +20,7 @@ const (
 )
 
 // SchemaVersion is the schema this binary was built for: the number of its newest migration.
-const SchemaVersion = 4
+const SchemaVersion = 5
 
 // Migrate brings the schema to SchemaVersion. It may run twice and in two processes at
 // once: a lease row, not a session lock, keeps them apart, so a transaction pooler will do.

@@ -227,7 +227,7 @@ func TestLostLockWritesNothing(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))
 	zombie := claim(t, s, "leads")
-	heir, err := s.Claim(t.Context(), zombie.Module, uuid.New(), ModeSync, 0) // stale at once
+	heir, err := s.Claim(t.Context(), Intent{Module: zombie.Module, ID: uuid.New(), Mode: ModeSync}, 0) // stale at once
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestHeldLockIsSkipped(t *testing.T) {
 	s := open(t, pgtest.Database(t))
 	run := claim(t, s, "leads")
 	var held *Held
-	if _, err := s.Claim(t.Context(), run.Module, uuid.New(), ModeSync, time.Hour); !errors.As(err, &held) || time.Since(held.Since) > time.Minute {
+	if _, err := s.Claim(t.Context(), Intent{Module: run.Module, ID: uuid.New(), Mode: ModeSync}, time.Hour); !errors.As(err, &held) || time.Since(held.Since) > time.Minute {
 		t.Fatalf("error %v", err)
 	}
 	tx, err := s.pool.Begin(t.Context())
@@ -274,7 +274,7 @@ func TestHeldLockIsSkipped(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), "UPDATE sync_locks SET claimed_at = clock_timestamp()"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Claim(t.Context(), run.Module, uuid.New(), ModeSync, 0); !errors.As(err, &held) {
+	if _, err := s.Claim(t.Context(), Intent{Module: run.Module, ID: uuid.New(), Mode: ModeSync}, 0); !errors.As(err, &held) {
 		t.Fatalf("error %v", err)
 	}
 	same(t, "runs", []object{{"status": "running"}, {"status": "skipped", "reason": "lock-held"}, {"status": "skipped", "reason": "lock-held"}},

@@ -67,7 +67,7 @@ func TestFingerprint(t *testing.T) {
 	mustPage(t, claim(t, s, "leads"), crm.Metadata{}, bad)
 	var prints []string
 	present := func() (mayFit bool) {
-		run, err := s.Claim(t.Context(), module(t, "leads"), uuid.New(), ModeSync, 0) // stale at once
+		run, err := s.Claim(t.Context(), Intent{Module: module(t, "leads"), ID: uuid.New(), Mode: ModeSync}, 0) // stale at once
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestFingerprint(t *testing.T) {
 		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
-		run, err := s.Claim(t.Context(), module(t, "leads"), uuid.New(), ModeSync, 0)
+		run, err := s.Claim(t.Context(), Intent{Module: module(t, "leads"), ID: uuid.New(), Mode: ModeSync}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,14 +132,14 @@ func TestClaimOnce(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))
 	id := uuid.New()
-	run, err := s.ClaimOnce(t.Context(), module(t, "leads"), id, ModeSync, time.Hour)
+	run, err := s.ClaimOnce(t.Context(), Intent{Module: module(t, "leads"), ID: id, Mode: ModeSync}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := rows(t, s, "SELECT xmin::text, * FROM sync_locks")
 	var recorded *Recorded
 	for _, name := range []string{"leads", "deals"} {
-		_, err = s.ClaimOnce(t.Context(), module(t, name), id, ModeSync, time.Hour)
+		_, err = s.ClaimOnce(t.Context(), Intent{Module: module(t, name), ID: id, Mode: ModeSync}, time.Hour)
 		if !errors.As(err, &recorded) || recorded.Status != "running" || recorded.Module != "leads" {
 			t.Fatalf("%s: %v, %+v", name, err, recorded)
 		}
@@ -153,7 +153,7 @@ func TestClaimOnce(t *testing.T) {
 			if _, err := tx.Exec(t.Context(), sql); err != nil {
 				return err
 			}
-			if _, err := s.ClaimOnce(t.Context(), run.Module, id, ModeSync, time.Hour); !errors.As(err, &recorded) {
+			if _, err := s.ClaimOnce(t.Context(), Intent{Module: run.Module, ID: id, Mode: ModeSync}, time.Hour); !errors.As(err, &recorded) {
 				t.Errorf("%s: %v", what, err)
 			}
 			return nil
@@ -167,7 +167,7 @@ func TestClaimOnce(t *testing.T) {
 	if err := run.Close(t.Context(), counts, outcome); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = s.ClaimOnce(t.Context(), run.Module, id, ModeSync, time.Hour); !errors.As(err, &recorded) {
+	if _, err = s.ClaimOnce(t.Context(), Intent{Module: run.Module, ID: id, Mode: ModeSync}, time.Hour); !errors.As(err, &recorded) {
 		t.Fatal(err)
 	}
 	recorded.Outcome.Watermark = recorded.Outcome.Watermark.UTC()

@@ -8,8 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-
-	"zohomirror/internal/crm"
 )
 
 // Recorded is what sync_runs says of a run that was asked for again by its id.
@@ -31,17 +29,17 @@ func (r *Recorded) Error() string {
 // ClaimOnce is Claim for an id that the caller has chosen and may repeat. It returns
 // *Recorded, and does nothing, when a run has that id, whatever its module. A run that was
 // skipped did nothing under its id, so it does not count.
-func (s *Store) ClaimOnce(ctx context.Context, module *crm.Module, id uuid.UUID, mode string, staleAfter time.Duration) (*Run, error) {
-	run, err := s.open(ctx, &Run{ID: id, Module: module, Mode: mode, store: s, once: true}, staleAfter)
+func (s *Store) ClaimOnce(ctx context.Context, intent Intent, staleAfter time.Duration) (*Run, error) {
+	run, err := s.open(ctx, &Run{Intent: intent, store: s, once: true}, staleAfter)
 	var held *Held
 	if !errors.Is(err, errRecorded) && !errors.As(err, &held) {
 		return run, err
 	}
 	// Whoever held the claim up may have been the same call.
-	recorded, unread := s.recorded(ctx, id, staleAfter)
+	recorded, unread := s.recorded(ctx, intent.ID, staleAfter)
 	switch {
 	case unread != nil:
-		return nil, fmt.Errorf("read the run %s: %w", id, unread)
+		return nil, fmt.Errorf("read the run %s: %w", intent.ID, unread)
 	case recorded != nil:
 		return nil, recorded
 	}
@@ -98,13 +96,13 @@ WITH abandoned AS (
 	RETURNING 1
 )
 UPDATE sync_runs
-SET status = 'failed', ended_at = clock_timestamp(),
+SET status = 'failed', ended_at = clock_timestamp(), cause = 'killed',
     error = 'the process ended without closing this run, and its lock has become stale',
     hint = 'nothing is lost: the next run goes on from the last checkpoint. If it happens often, look for what kills the process'
 WHERE id = $1::uuid AND status = 'running' AND EXISTS (SELECT FROM abandoned)`
 
 	runRecorded = `
-SELECT module, mode, status, started_at, coalesce(extract(epoch FROM ended_at - started_at) * 1000, 0)::bigint,
+SELECT module, mode, status, started_at, coalesce(duration_ms, 0),
        records_processed, inserted, updated, unchanged, quarantined, deleted, restored, pages,
        watermark, more, coalesce(reason, ''), coalesce(error, ''), coalesce(hint, '')
 FROM sync_runs

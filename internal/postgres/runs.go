@@ -24,12 +24,14 @@ type Counts struct {
 // Outcome is how a run ended.
 type Outcome struct {
 	Watermark time.Time // of the stream modified; zero when there is none yet
+	CaughtUp  bool      // every stream was read to its end
 	Calls     int64     // to Zoho
 	Credits   int64     // that they cost
 	More      bool
 	Reason    string
 	Err       string // empty: the run is ok
 	Hint      string
+	Cause     string // class of Err
 }
 
 // fence is the first thing each writing transaction does after its limits: it locks the
@@ -47,7 +49,7 @@ const runClose = `
 UPDATE sync_runs
 SET status = $3, ended_at = clock_timestamp(), records_processed = $4, inserted = $5, updated = $6,
     unchanged = $7, quarantined = $8, pages = $9, watermark = $10, more = $11, reason = $12,
-    error = $13, hint = $14, deleted = $15, restored = $16, calls = $17, credits = $18
+    error = $13, hint = $14, deleted = $15, restored = $16, calls = $17, credits = $18, caught_up = $19, cause = $20
 WHERE id = $2::uuid AND started_at = $1`
 
 const lockFree = `UPDATE sync_locks SET claimed_by = NULL, claimed_at = clock_timestamp() WHERE module = $1`
@@ -65,7 +67,7 @@ func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 	batch.Queue(runClose, r.StartedAt, r.ID.String(), status, counts.Processed, counts.Inserted, counts.Updated,
 		counts.Unchanged, counts.Quarantined, counts.Pages, nullTime(outcome.Watermark), outcome.More,
 		nullText(outcome.Reason), nullText(outcome.Err), nullText(outcome.Hint), counts.Deleted, counts.Restored,
-		outcome.Calls, outcome.Credits)
+		outcome.Calls, outcome.Credits, outcome.CaughtUp, nullText(outcome.Cause))
 	batch.Queue(lockFree, r.Module.Name)
 
 	repeated := false
@@ -93,12 +95,6 @@ func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 	if err != nil {
 		return fmt.Errorf("close the run: %w", err)
 	}
-	if !r.partitions {
-		if err := r.store.makePartitions(ctx); err != nil {
-			r.store.log.WarnContext(ctx, "next month's partition of sync_runs could not be made; its rows go to sync_runs_default",
-				"error", err, "hint", "run zohomirror migrate once a quarter as the owner of the tables")
-		}
-	}
 	return nil
 }
 
@@ -122,6 +118,13 @@ const (
 	ModeVerify = "verify" // compares, and writes no row
 	ModeRepair = "repair" // compares, and mends
 	ModeReplay = "replay" // tries what is in the quarantine
+)
+
+// Triggers of a run: who called.
+const (
+	TriggerCLI       = "cli"
+	TriggerDashboard = "dashboard"
+	TriggerOther     = "other"
 )
 
 func nullTime(t time.Time) *time.Time {

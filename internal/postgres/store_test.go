@@ -57,7 +57,7 @@ func module(t testing.TB, name string) *crm.Module {
 
 func claim(t testing.TB, s *Store, name string) *Run {
 	t.Helper()
-	run, err := s.Claim(t.Context(), module(t, name), uuid.New(), ModeSync, time.Hour)
+	run, err := s.Claim(t.Context(), Intent{Module: module(t, name), ID: uuid.New(), Mode: ModeSync}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestMigrateSideBySideAndAgain(t *testing.T) {
 	if _, err := s.pool.Exec(t.Context(), "INSERT INTO sync_migrations (version_id, is_applied) VALUES (99, true)"); err != nil {
 		t.Fatal(err)
 	}
-	_, claimed := s.Claim(t.Context(), module(t, "leads"), uuid.New(), ModeSync, time.Hour)
+	_, claimed := s.Claim(t.Context(), Intent{Module: module(t, "leads"), ID: uuid.New(), Mode: ModeSync}, time.Hour)
 	for _, err := range []error{s.Migrate(t.Context()), claimed} {
 		var schema *SchemaError
 		if !errors.As(err, &schema) || schema.Found != 99 || !strings.Contains(schema.Hint(), "newer") {
@@ -201,7 +201,7 @@ func TestMigrateSideBySideAndAgain(t *testing.T) {
 
 func TestNotMigrated(t *testing.T) {
 	t.Parallel()
-	_, err := open(t, pgtest.Empty(t)).Claim(t.Context(), module(t, "leads"), uuid.New(), ModeSync, time.Hour)
+	_, err := open(t, pgtest.Empty(t)).Claim(t.Context(), Intent{Module: module(t, "leads"), ID: uuid.New(), Mode: ModeSync}, time.Hour)
 	var schema *SchemaError
 	if !errors.As(err, &schema) || schema.Hint() != "run: zohomirror migrate" {
 		t.Errorf("error %v", err)

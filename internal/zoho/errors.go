@@ -254,3 +254,31 @@ func networkError(call string, err error) error {
 	}
 	return failure
 }
+
+// Classes of an Error: what it is about, for grouping.
+const (
+	ClassCredentials = "credentials" // client, refresh token or data centre
+	ClassScope       = "scope"
+	ClassLimit       = "limit"   // credits, calls or tokens are used up
+	ClassTrouble     = "trouble" // Zoho or the way there; it may pass by itself
+	ClassRequest     = "request" // Zoho does not take what was asked for
+)
+
+// Class says what an error of Zoho is about, or "" for another error.
+func Class(err error) string {
+	var failure *Error
+	if !errors.As(err, &failure) {
+		return ""
+	}
+	switch {
+	case failure.Code == codeScope:
+		return ClassScope
+	case failure.Code == codeTooMany, failure.Code == codeAccessDenied, failure.Status == http.StatusTooManyRequests:
+		return ClassLimit
+	case failure.Code == codeGeneral, failure.isTransient():
+		return ClassTrouble
+	case failure.rejectsToken(), strings.HasPrefix(failure.Code, "invalid_"), failure.Code == "access_denied":
+		return ClassCredentials
+	}
+	return ClassRequest
+}
