@@ -84,7 +84,7 @@ type org struct {
 	mirror   *mirror.Mirror
 }
 
-var defaultConfig = mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5}
+var defaultConfig = mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5, Retention: 90 * 24 * time.Hour}
 
 // noon is far from any change of the clocks.
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)

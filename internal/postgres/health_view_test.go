@@ -89,6 +89,7 @@ func TestTidy(t *testing.T) {
 	mustExec(t, s, `INSERT INTO sync_alerts (module, kind, raised_at) VALUES ('leads', 'failing', now() - interval '200 days'), ('leads', 'drift', now())`)
 	mustExec(t, s, `INSERT INTO sync_logins (source, failures, window_started_at) VALUES ('old', 1, now() - interval '2 days'), ('new', 1, now())`)
 
+	untidy(t, s)
 	retention := now.Sub(month.AddDate(0, -2, 0)) - time.Hour // the third month back ended an hour before
 	done := make(chan error)
 	for _, store := range []*Store{s, other} {
@@ -113,10 +114,17 @@ func TestTidy(t *testing.T) {
 	}
 }
 
+// untidy makes the day pass for which nobody tidies again.
+func untidy(t testing.TB, s *Store) {
+	t.Helper()
+	mustExec(t, s, "UPDATE sync_metadata SET fetched_at = now() - interval '25 hours' WHERE key = 'tidied'")
+}
+
 // A partition that somebody reads is left for another day, and nobody waits for it for long.
 func TestTidyWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))
+	untidy(t, s)
 	mustExec(t, s, "CREATE TABLE sync_runs_2020_01 PARTITION OF sync_runs FOR VALUES FROM ('2020-01-01Z') TO ('2020-02-01Z')")
 	tx, err := s.pool.Begin(t.Context())
 	if err != nil {
