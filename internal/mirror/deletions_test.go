@@ -337,3 +337,51 @@ func TestMassDeleteTakenBack(t *testing.T) {
 		t.Errorf("%d rows are marked", n)
 	}
 }
+
+// A restored record that does not fit loses its mark like any other: its row is live as it
+// last was, and the quarantine says what is wrong.
+func TestRestoredMisfitIsLive(t *testing.T) {
+	t.Parallel()
+	for name, bad := range map[string]zohosim.Record{
+		"by its value":    {"No_of_Employees": "many"},
+		"by the database": {"Lead_Status": "Podcast"},
+	} {
+		for _, moves := range []bool{false, true} {
+			o := newOrg(t, zohosim.Config{}, defaultConfig)
+			ids := seed(o, 3)
+			o.run(t, "leads")
+			o.Advance(5 * time.Minute)
+			o.Delete("Leads", ids[0], ids[1])
+			o.run(t, "leads")
+			o.Advance(time.Hour)
+			o.run(t, "leads")
+			o.Restore("Leads", ids[0], moves)
+			o.UpdateQuietly("Leads", ids[0], bad)
+			first := o.run(t, "leads")
+			if marked := o.marked(t, "leads"); moves && len(marked) != 1 {
+				t.Errorf("%s, seen by its time: marked %v", name, marked)
+			}
+			o.nextRound(t)
+			second := o.run(t, "leads")
+			if diff := cmp.Diff(map[string]string{ids[1]: "12:05:00"}, o.marked(t, "leads")); diff != "" {
+				t.Errorf("%s, time moved %v (-want +marked):\n%s", name, moves, diff)
+			}
+			if n := first.Counts.Restored + second.Counts.Restored; n != 1 {
+				t.Errorf("%s, time moved %v: restored %d", name, moves, n)
+			}
+			if name := value[string](t, o, "SELECT last_name FROM leads_live WHERE id = $1", ids[0]); name != "Lead 0" {
+				t.Errorf("the row has the name %q", name)
+			}
+			by := second
+			if moves {
+				by = first
+			}
+			if got := value[string](t, o, "SELECT run_id::text FROM leads_live WHERE id = $1", ids[0]); got != by.RunID.String() {
+				t.Errorf("%s, time moved %v: the row names the run %s", name, moves, got)
+			}
+			if n := open(t, o); n != 1 {
+				t.Errorf("%s, time moved %v: %d entries are open", name, moves, n)
+			}
+		}
+	}
+}

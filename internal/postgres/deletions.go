@@ -207,6 +207,12 @@ WITH was AS (
 )
 SELECT count(*) FROM was WHERE state IN ('confirmed', 'reopened') AND record_id = ANY ($3)`
 
+// deletionsUnmark takes the mark from the rows of records that can be read but do not fit: those
+// that fit have lost it when they were written.
+const deletionsUnmark = `
+UPDATE %s SET deleted_at = NULL, synced_at = clock_timestamp(), run_id = $1::uuid
+WHERE id = ANY ($2) AND deleted_at IS NOT NULL`
+
 // Zoho remembers a binned record for 60 days, and it cannot come back after that.
 const deletionsForget = `DELETE FROM sync_deletions WHERE module = $1 AND deleted_at < clock_timestamp() - interval '65 days' AND state <> 'listed'`
 
@@ -237,6 +243,13 @@ func (r *Run) SettleDeletions(ctx context.Context, gone, readable, found []strin
 			row: func(row [][]byte) { counts.Restored = number(row[0]) },
 		})
 	}
+	if len(found) > 0 {
+		steps = append(steps, statement{
+			sql:    fmt.Sprintf(deletionsUnmark, quote(r.Module.Name)),
+			values: [][]byte{[]byte(r.ID.String()), textArray(found)},
+			oids:   []uint32{0, pgtype.TextArrayOID}, formats: []int16{0, 1},
+		})
+	}
 	if err := r.fenced(ctx, steps); err != nil {
 		return Counts{}, fmt.Errorf("mark the deleted records of %s: %w", r.Module.Name, err)
 	}
@@ -250,15 +263,12 @@ SET state = 'reopened', due_at = clock_timestamp(), checked_at = NULL
 FROM unnest($2) AS u (record_id)
 WHERE d.module = $1 AND d.record_id = u.record_id AND d.state = 'confirmed'`
 
-// reopen has every confirmed deletion looked at once more whose record a page shows: it was
-// restored, or the page is late. The run that wrote the page settles which, after its pages.
-func (r *Run) reopen(rows []crm.Row) []statement {
-	if !r.confirmed || len(rows) == 0 {
+// reopen has every confirmed deletion looked at once more whose record a page shows, fitting or
+// not: it was restored, or the page is late. The run that wrote the page settles which, after its pages.
+func (r *Run) reopen(page crm.Batch) []statement {
+	ids := page.IDs()
+	if !r.confirmed || len(ids) == 0 {
 		return nil
-	}
-	ids := make([]string, len(rows))
-	for i, row := range rows {
-		ids[i] = row.ID
 	}
 	return []statement{{
 		sql: deletionsReopen, values: [][]byte{[]byte(r.Module.Name), textArray(ids)},

@@ -51,7 +51,7 @@ func (w *Writer) write(ctx context.Context, batch crm.Batch, checkpoints []Check
 		steps = append(steps, w.rowsStatements(batch.Rows, &counts, fresh)...)
 	}
 	steps = append(steps, w.quarantine(batch)...)
-	steps = append(steps, w.run.reopen(batch.Rows)...)
+	steps = append(steps, w.run.reopen(batch)...)
 	steps = append(steps, w.run.bookkeeping(checkpoints, counts.Processed)...)
 	return counts, w.run.fenced(ctx, steps)
 }
