@@ -28,21 +28,26 @@ const (
 
 // listing is the state of a module's list of deleted records, beside its watermark.
 type listing struct {
-	Number int64           `json:"number"`          // of the listing under way, or of the last
-	Page   int             `json:"page,omitempty"`  // the next page; 0: none is under way
-	AsOf   time.Time       `json:"as_of,omitzero"`  // Zoho's time when its first page was asked for
-	Clock  bool            `json:"clock,omitempty"` // AsOf is Zoho's
-	Latest time.Time       `json:"latest,omitzero"` // the latest deletion it had
+	Number int64 `json:"number"`         // of the listing under way, or of the last
+	Page   int   `json:"page,omitempty"` // the next page; 0: none is under way
+	reading
+	First  *reading        `json:"first,omitempty"` // of the listings of several pages since the window moved
 	Before *earlierListing `json:"before,omitempty"`
 	Lists  int             `json:"lists,omitempty"` // of several pages, since the window moved
 	Sweep  string          `json:"sweep,omitempty"` // why ids must be compared; empty: they need not
 }
 
+// reading is the time for which a list speaks.
+type reading struct {
+	AsOf   time.Time `json:"as_of,omitzero"`  // Zoho's time when its first page was asked for
+	Clock  bool      `json:"clock,omitempty"` // AsOf is Zoho's
+	Latest time.Time `json:"latest,omitzero"` // the latest deletion it had
+}
+
 // earlierListing is the last complete listing of several pages since the window moved.
 type earlierListing struct {
-	Digest string    `json:"digest"`
-	AsOf   time.Time `json:"as_of"`
-	Clock  bool      `json:"clock,omitempty"`
+	Digest string `json:"digest"`
+	reading
 }
 
 // carryDeletions reads the list of deleted records and settles what is due. What a person
@@ -80,17 +85,16 @@ func (r *run) listDeletions(ctx context.Context) (complete bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		r.listedAt = list.AsOf
 		whole := list.Page == 1 && !page.More
 		if list.Page++; whole {
-			list.close(&checkpoint, list.AsOf, list.Clock, r.config.Overlap)
+			r.moveWindow(&checkpoint, &list, list.reading)
 		}
 		if err := r.storeListing(ctx, distinct(page.Entries), checkpoint, list); err != nil || whole {
 			return err == nil, err
 		}
 		if !page.More {
 			confirmed, err := r.compareListings(ctx, &checkpoint, &list)
-			if lists++; err != nil || confirmed || lists == listsARun {
+			if lists++; err != nil || confirmed || lists == listsARun && !r.request.AcceptMassDelete {
 				return err == nil && confirmed, err
 			}
 		}
@@ -125,17 +129,19 @@ func (r *run) storeListing(ctx context.Context, page []postgres.Deletion, checkp
 	return nil
 }
 
-// close ends a listing that is known to be complete: the window moves to the time when it began.
-func (l *listing) close(checkpoint *postgres.Checkpoint, asOf time.Time, zohoClock bool, overlap time.Duration) {
-	if !zohoClock { // our own clock may be ahead of Zoho's
-		asOf = later(l.Latest, asOf.Add(-settled*overlap))
+// moveWindow ends a listing of which everything up to a reading is known: the window moves there.
+func (r *run) moveWindow(checkpoint *postgres.Checkpoint, list *listing, to reading) {
+	r.listedAt = to.AsOf
+	if !to.Clock { // our own clock may be ahead of Zoho's
+		to.AsOf = later(to.Latest, to.AsOf.Add(-settled*r.config.Overlap))
 	}
-	checkpoint.Watermark = later(checkpoint.Watermark, asOf.Truncate(time.Second))
-	l.Page, l.Before, l.Lists = 0, nil, 0
+	checkpoint.Watermark = later(checkpoint.Watermark, to.AsOf.Truncate(time.Second))
+	list.Page, list.First, list.Before, list.Lists = 0, nil, nil, 0
 }
 
 // A list that is never twice the same is read so often in one run, and in all. Then it is
-// taken as it is, and ids are compared instead.
+// taken as it is, and ids are compared instead. A run with a person's word reads on until then:
+// nobody gives it a second time.
 const (
 	listsARun  = 3
 	listsAtAll = 9
@@ -151,11 +157,20 @@ func (r *run) compareListings(ctx context.Context, checkpoint *postgres.Checkpoi
 	if list.Lists++; list.Lists == listsAtAll {
 		list.Sweep = "Zoho's list of deleted records was never twice the same"
 	}
-	if before := list.Before; before != nil && (before.Digest == digest || list.Lists >= listsAtAll) {
-		list.close(checkpoint, before.AsOf, before.Clock, r.config.Overlap)
+	if list.First == nil {
+		first := list.reading
+		list.First = &first
+	}
+	switch before := list.Before; {
+	case before != nil && before.Digest == digest:
+		r.moveWindow(checkpoint, list, before.reading)
 		same = true
-	} else {
-		list.Page, list.Before = 0, &earlierListing{Digest: digest, AsOf: list.AsOf, Clock: list.Clock}
+	case list.Lists >= listsAtAll:
+		// Any of them may lack what was deleted after the first began, the last one too.
+		r.moveWindow(checkpoint, list, *list.First)
+		same = true
+	default:
+		list.Page, list.Before = 0, &earlierListing{Digest: digest, reading: list.reading}
 	}
 	return same, r.storeListing(ctx, nil, *checkpoint, *list)
 }
@@ -180,7 +195,7 @@ func (r *run) fetchDeletions(ctx context.Context, watermark time.Time, list *lis
 	r.slowest = max(r.slowest, time.Since(began))
 	if list.Page == 0 {
 		list.Number++
-		list.Page, list.AsOf, list.Clock, list.Latest = 1, page.AsOf, page.ZohoClock, time.Time{}
+		list.Page, list.reading = 1, reading{AsOf: page.AsOf, Clock: page.ZohoClock}
 		if page.AsOf.Sub(watermark) > binMemory {
 			list.Sweep = "the last list of deleted records is older than what Zoho remembers"
 		}

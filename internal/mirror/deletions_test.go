@@ -2,7 +2,9 @@ package mirror_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -384,4 +386,95 @@ func TestRestoredMisfitIsLive(t *testing.T) {
 			}
 		}
 	}
+}
+
+// shift plans the next nine lists: two pages each, never twice the same ids. A minute passes
+// with each list, and then something may happen.
+func (o *org) shift(ids []string, happen func(list int)) {
+	deleted := func(c zohosim.Call) bool { return strings.HasSuffix(c.Path, "/deleted") }
+	for list := range 9 {
+		at := o.Now().Add(time.Duration(list) * time.Minute).Format(time.RFC3339)
+		for page, id := range []string{ids[0], ids[1+list%2]} {
+			o.Plan(1, deleted, zohosim.Fault{Status: http.StatusOK, Body: fmt.Sprintf(
+				`{"data":[{"id":%q,"type":"recycle","deleted_time":%q}],"info":{"more_records":%t}}`, id, at, page == 0)})
+		}
+	}
+	list := 0
+	o.OnCall(func(c zohosim.Call) {
+		if deleted(c) && strings.HasPrefix(c.Query, "page=1&") && list < 9 {
+			list++
+			o.Advance(time.Minute)
+			happen(list)
+		}
+	})
+}
+
+// A list that is never twice the same is taken as it is in the end, but only for what was
+// deleted before the first of its readings: what came later is listed once more.
+func TestListThatShifts(t *testing.T) {
+	t.Parallel()
+	for _, noDate := range []bool{false, true} {
+		o := newOrg(t, zohosim.Config{NoDate: noDate}, defaultConfig)
+		if noDate { // our own clock must do
+			o.Advance(time.Now().Truncate(time.Second).Sub(noon))
+		}
+		ids := seed(o, 6)
+		o.run(t, "leads")
+		o.Advance(15 * time.Minute)
+		o.run(t, "leads")
+		o.Delete("Leads", ids[:3]...)
+		o.shift(ids, func(list int) {
+			if list == 4 {
+				o.Delete("Leads", ids[3]) // which no page shows
+			}
+		})
+		for range 6 {
+			o.run(t, "leads")
+			o.Advance(30 * time.Second)
+		}
+		if n := len(o.marked(t, "leads")); n != 4 {
+			t.Errorf("no date %v: %d rows are marked", noDate, n)
+		}
+		o.equal(t, "leads")
+		if diff := cmp.Diff([]string{"equal"}, value[[]string](t, o, "SELECT array_agg(verdict) FROM sync_verifications")); diff != "" {
+			t.Errorf("no date %v: ids were compared (-want +verdicts):\n%s", noDate, diff)
+		}
+	}
+}
+
+// While a list shifts nobody knows what it lacks: a verification waits until it is complete.
+func TestVerifyWhileTheListShifts(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	ids := seed(o, 6)
+	o.run(t, "leads")
+	o.Advance(15 * time.Minute)
+	o.run(t, "leads")
+	o.Delete("Leads", ids[:4]...) // the last of them is on no page
+	o.shift(ids, func(int) {})
+	leads, _ := crm.Find("leads")
+	got := o.verify(t, mirror.Request{Module: leads, Mode: mirror.ModeVerify})
+	if diff := cmp.Diff(map[string]any{"verdict": "equal", "checked": int64(2)}, told(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A person's word that a mass delete was meant holds while the list shifts, too.
+func TestMassDeleteAcceptedWhileTheListShifts(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{Unknowns: zohosim.Unknowns{DeletedOrder: zohosim.OrderShifting}}, defaultConfig)
+	o.InsertMany("Deals", 1000, deal)
+	o.runAll(t, "deals")
+	ids := slices.Sorted(maps.Keys(o.Truth("Deals")))
+	o.Advance(time.Hour)
+	o.Delete("Deals", ids[:450]...)
+	deals, _ := crm.Find("deals")
+	if got := o.run(t, "deals"); got.Counts.Deleted != 0 {
+		t.Errorf("%+v", got.Counts)
+	}
+	got, err := o.mirror.Run(t.Context(), mirror.Request{Module: deals, AcceptMassDelete: true})
+	if err != nil || got.More || got.Counts.Deleted != 450 {
+		t.Errorf("%v, %+v", err, got)
+	}
+	o.equal(t, "deals")
 }

@@ -188,7 +188,7 @@ func (j *judgement) hidden(ctx context.Context, suspects []postgres.Suspect) err
 		case s.Listed:
 			j.confirm(s, postgres.FoundWronglyLive)
 		case j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):
-			// It may be listed a little later: the next run looks again.
+			// It may be listed a little later, or the list still shifts: the next run looks again.
 			j.reason = ReasonSettling
 		default:
 			j.confirm(s, postgres.FoundUnlisted)

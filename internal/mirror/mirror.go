@@ -151,7 +151,7 @@ type run struct {
 	more         bool
 	reason       string
 	caughtUp     bool      // every stream was read to its end
-	listedAt     time.Time // Zoho's time of the last list of deleted records
+	listedAt     time.Time // Zoho's time up to which its list of deleted records is known; zero while it is not
 	verification *postgres.Verification
 }
 
