@@ -112,9 +112,11 @@ type answer struct {
 }
 
 // do sends a call until it is answered or hopeless: transient trouble is retried with
-// back-off, an access token that Zoho rejects is refreshed once.
+// back-off, an access token that Zoho rejects is replaced: by the stored one, if another process
+// has refreshed it, and by a fresh one, which is the last.
 func (c *Client) do(ctx context.Context, call call) (*answer, error) {
-	renewed := false
+	const mostTokens = 3 // in hand, stored, fresh
+	tokens := 1
 	for attempt := 0; ; attempt++ {
 		token, got, err := c.attempt(ctx, call)
 		if err == nil {
@@ -125,11 +127,10 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 			return nil, err
 		}
 		if failure.rejectsToken() {
-			if renewed {
+			if own := c.tokens.reject(token); own && tokens > 1 || tokens == mostTokens {
 				return nil, failure
 			}
-			renewed = true
-			c.tokens.reject(token)
+			tokens++
 			attempt-- // a new token is no new attempt
 			continue
 		}

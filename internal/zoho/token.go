@@ -55,6 +55,7 @@ type broker struct {
 	mu       sync.Mutex // guards the rest, and lets one goroutine ask for all
 	current  string
 	expires  time.Time
+	minted   string // the last that this process has asked for itself
 	rejected string // Zoho refused it before its time
 	domain   string // api_domain of the last token answer
 }
@@ -104,11 +105,15 @@ func (b *broker) token(ctx context.Context, log *slog.Logger) (string, error) {
 	return token, err
 }
 
-// reject notes that Zoho refuses a token before its time.
-func (b *broker) reject(token string) {
+// reject notes that Zoho refuses a token before its time, and reports whether this process has
+// asked for it itself: one that was stored may have died with those before it.
+func (b *broker) reject(token string) (own bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.rejected = token
+	if token == b.current { // else it was replaced already, and what replaced it may be refused too
+		b.rejected = token
+	}
+	return token == b.minted
 }
 
 func (b *broker) apiDomain() string {
@@ -174,6 +179,7 @@ func (b *broker) mint(ctx context.Context, stored StoredToken) (StoredToken, err
 		return stored, err
 	}
 	b.current, b.expires = answer.AccessToken, time.Now().Add(answer.life())
+	b.minted = b.current
 	b.domain = answer.APIDomain
 	return StoredToken{Sealed: b.close(b.current), ExpiresAt: b.expires}, nil
 }

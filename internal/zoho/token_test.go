@@ -94,6 +94,40 @@ func TestRejectedToken(t *testing.T) {
 	}
 }
 
+// When Zoho kills all tokens at once, who has an older one in hand finds that the stored one is
+// dead too: that is no reason to give up before a new one has been tried.
+func TestRejectedStoredToken(t *testing.T) {
+	sim, client := start(t, zohosim.Config{})
+	old, other := client(), client()
+	query := func(c *zoho.Client) error {
+		_, err := c.Query(t.Context(), leadsQuery)
+		return err
+	}
+	killed := func() { // old has one token in hand, another is stored, and neither lives
+		t.Helper()
+		for _, c := range []*zoho.Client{old, other} {
+			if err := query(c); err != nil {
+				t.Fatal(err)
+			}
+			sim.ExpireTokens()
+		}
+		sim.ResetCalls()
+	}
+	killed()
+	minted := sim.Minted()
+	if err := query(old); err != nil || calls(sim, "/crm/") != 3 || sim.Minted() != minted+1 {
+		t.Errorf("%v after %d calls, %d minted", err, calls(sim, "/crm/"), sim.Minted()-minted)
+	}
+	killed()
+	minted = sim.Minted()
+	sim.Plan(10, nil, zohosim.Fault{ExpireTokens: true})
+	err := query(old)
+	var failure *zoho.Error
+	if !errors.As(err, &failure) || !strings.Contains(failure.Hint(), "rejects a fresh access token") || calls(sim, "/crm/") != 3 || sim.Minted() != minted+1 {
+		t.Errorf("refused for ever: %v after %d calls, %d minted", err, calls(sim, "/crm/"), sim.Minted()-minted)
+	}
+}
+
 // A missing scope is no matter of the token: it is named, and nothing is refreshed.
 func TestScopeIsNotRefreshed(t *testing.T) {
 	sim, client := start(t, zohosim.Config{Scopes: []string{"ZohoCRM.modules.READ"}})
