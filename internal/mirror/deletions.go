@@ -131,8 +131,9 @@ func (r *run) storeListing(ctx context.Context, page []postgres.Deletion, checkp
 
 // moveWindow ends a listing of which everything up to a reading is known: the window moves there.
 func (r *run) moveWindow(checkpoint *postgres.Checkpoint, list *listing, to reading) {
-	r.listedAt = to.AsOf
-	if !to.Clock { // our own clock may be ahead of Zoho's
+	if r.listedAt = to.AsOf; to.Clock {
+		r.zohoNow = to.AsOf
+	} else { // our own clock may be ahead of Zoho's
 		to.AsOf = later(to.Latest, to.AsOf.Add(-settled*r.config.Overlap))
 	}
 	checkpoint.Watermark = later(checkpoint.Watermark, to.AsOf.Truncate(time.Second))
@@ -311,7 +312,7 @@ func (r *run) settleDeletions(ctx context.Context, listed bool) error {
 			return err
 		}
 		if len(ids) == 0 {
-			return r.claimed.ForgetDeletions(ctx)
+			return r.claimed.ForgetDeletions(ctx, r.zohoNow)
 		}
 		gone, readable, err := r.look(ctx, ids)
 		if err != nil {

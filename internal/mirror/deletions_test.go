@@ -478,3 +478,34 @@ func TestMassDeleteAcceptedWhileTheListShifts(t *testing.T) {
 	}
 	o.equal(t, "deals")
 }
+
+// How old a deletion is goes by the clock that it was dated by, which is Zoho's, and not by the
+// database's: only where Zoho tells no time must that do.
+func TestDeletionsAreForgottenByZohosClock(t *testing.T) {
+	t.Parallel()
+	for _, noDate := range []bool{false, true} {
+		o := newOrg(t, zohosim.Config{NoDate: noDate}, defaultConfig)
+		if noDate {
+			o.Advance(time.Now().Truncate(time.Second).Sub(noon))
+		} else {
+			o.Advance(-300 * 24 * time.Hour)
+		}
+		ids := seed(o, 4)
+		o.run(t, "leads")
+		o.Advance(5 * time.Minute)
+		o.Delete("Leads", ids[:2]...)
+		o.Advance(10 * time.Minute)
+		o.Delete("Leads", ids[2]) // the next list begins here
+		o.run(t, "leads")
+		for i, days := range []int{64, 66} {
+			execute(t, o, "UPDATE sync_deletions SET deleted_at = $2 WHERE record_id = $1", ids[i], o.Now().AddDate(0, 0, -days))
+		}
+		o.Advance(time.Hour)
+		o.nextRound(t)
+		o.run(t, "leads")
+		left := value[[]string](t, o, "SELECT array_agg(record_id ORDER BY record_id) FROM sync_deletions")
+		if diff := cmp.Diff([]string{ids[0], ids[2]}, left); diff != "" {
+			t.Errorf("no date %v (-want +kept):\n%s", noDate, diff)
+		}
+	}
+}

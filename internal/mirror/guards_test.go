@@ -164,8 +164,8 @@ func TestDeletionsAreForgotten(t *testing.T) {
 		o.run(t, "leads")
 	}
 	o.nextRound(t)
-	execute(t, o, "UPDATE sync_deletions SET deleted_at = clock_timestamp() - interval '66 days' WHERE record_id = ANY ($1)", []string{old, oldPurged})
-	execute(t, o, "UPDATE sync_deletions SET deleted_at = clock_timestamp() - interval '64 days' WHERE record_id = $1", young)
+	execute(t, o, "UPDATE sync_deletions SET deleted_at = $2 WHERE record_id = ANY ($1)", []string{old, oldPurged}, o.Now().AddDate(0, 0, -66))
+	execute(t, o, "UPDATE sync_deletions SET deleted_at = $2 WHERE record_id = $1", young, o.Now().AddDate(0, 0, -64))
 	execute(t, o, "INSERT INTO sync_deletions (module, record_id, kind, deleted_at, listing, due_at) VALUES ('leads', $1, 'recycle', '2026-08-01T06:30:00Z', 1, clock_timestamp())", ids[5])
 	o.Purge("Leads", ids[5])
 

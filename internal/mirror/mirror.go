@@ -152,6 +152,7 @@ type run struct {
 	reason       string
 	caughtUp     bool      // every stream was read to its end
 	listedAt     time.Time // Zoho's time up to which its list of deleted records is known; zero while it is not
+	zohoNow      time.Time // the same, if Zoho told it; zero: only our own clock is known
 	verification *postgres.Verification
 }
 

@@ -214,11 +214,14 @@ UPDATE %s SET deleted_at = NULL, synced_at = clock_timestamp(), run_id = $1::uui
 WHERE id = ANY ($2) AND deleted_at IS NOT NULL`
 
 // Zoho remembers a binned record for 60 days, and it cannot come back after that.
-const deletionsForget = `DELETE FROM sync_deletions WHERE module = $1 AND deleted_at < clock_timestamp() - interval '65 days' AND state <> 'listed'`
+const deletionsForget = `
+DELETE FROM sync_deletions
+WHERE module = $1 AND deleted_at < coalesce($2::timestamptz, clock_timestamp()) - interval '65 days' AND state <> 'listed'`
 
-// ForgetDeletions drops entries that can no longer change.
-func (r *Run) ForgetDeletions(ctx context.Context) error {
-	return r.fenced(ctx, []statement{{sql: deletionsForget, values: text(r.Module.Name)}})
+// ForgetDeletions drops entries that can no longer change. They are dated by Zoho's clock, so
+// now is Zoho's time; where that is not known, the zero time, the database's must do.
+func (r *Run) ForgetDeletions(ctx context.Context, now time.Time) error {
+	return r.fenced(ctx, []statement{{sql: deletionsForget, values: [][]byte{[]byte(r.Module.Name), instant(now)}}})
 }
 
 // SettleDeletions records what was found of ids that are listed as deleted: gone for those
