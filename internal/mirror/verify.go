@@ -95,7 +95,7 @@ func (r *run) completeUpTo() time.Time {
 
 func (r *run) verify(ctx context.Context, v *postgres.Verification) error {
 	began, usage := time.Now(), r.zoho.Usage()
-	calls, credits := usage.Calls(), usage.Credits()
+	calls, credits, reason := usage.Calls(), usage.Credits(), r.reason
 	err := r.sweepIDs(ctx, v)
 	if err == nil && v.Swept {
 		err = r.lookAgain(ctx, v)
@@ -109,7 +109,12 @@ func (r *run) verify(ctx context.Context, v *postgres.Verification) error {
 		return err
 	}
 	r.verification = v
-	if v.Verdict == postgres.VerdictRunning && r.verifies() { // else any tick goes on with it
+	switch {
+	case v.Verdict != postgres.VerdictRunning:
+		r.reason = reason // it came to its end, however short the time had become
+	case r.reason == ReasonSettling && !r.verifies():
+		r.reason = reason // there is no hurry: any later tick goes on with it
+	default:
 		r.more = true
 		if r.reason == reasonComplete {
 			r.reason = reasonTimeBudget

@@ -174,10 +174,22 @@ func TestVerifyIsResumed(t *testing.T) {
 	if err != nil || !got.More || got.Verification.Verdict != postgres.VerdictRunning || got.Verification.Checked != 250 {
 		t.Fatalf("%v %+v %+v", err, got, got.Verification)
 	}
+	calls = 0
+	o.mirror = o.process(t, o.database)
+	if tick := o.run(t, "deals"); !tick.More || tick.Reason != "stopping" || tick.Verification.Checked != 500 {
+		t.Errorf("a tick that was stopped: %+v %+v", tick, tick.Verification)
+	}
+	o.config.Deadline = 3 * time.Second
+	o.Plan(1, func(c zohosim.Call) bool { return strings.Contains(c.Query, "order by id") }, zohosim.Fault{Hang: true})
+	o.mirror = o.process(t, o.database)
+	if tick := o.run(t, "deals"); !tick.More || tick.Reason != "time-budget" || tick.Verification.Checked != 500 {
+		t.Errorf("a tick whose time was spent: %+v %+v", tick, tick.Verification)
+	}
+	o.config.Deadline = config.Deadline
 	o.mirror = o.process(t, o.database)
 	o.ResetCalls()
 	second := o.run(t, "deals")
-	if second.Verification == nil || second.Verification.Verdict != postgres.VerdictEqual || second.Verification.Checked != 1000 || second.Verification.ID != got.Verification.ID {
+	if second.More || second.Reason != "complete" || second.Verification == nil || second.Verification.Verdict != postgres.VerdictEqual || second.Verification.Checked != 1000 || second.Verification.ID != got.Verification.ID {
 		t.Errorf("%+v %+v", second, second.Verification)
 	}
 	body, err := json.Marshal(second)
