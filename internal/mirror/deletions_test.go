@@ -13,6 +13,7 @@ import (
 
 	"zohomirror/internal/crm"
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/postgres"
 	"zohomirror/internal/zohosim"
 )
 
@@ -445,17 +446,50 @@ func TestListThatShifts(t *testing.T) {
 // While a list shifts nobody knows what it lacks: a verification waits until it is complete.
 func TestVerifyWhileTheListShifts(t *testing.T) {
 	t.Parallel()
-	o := newOrg(t, zohosim.Config{}, defaultConfig)
-	ids := seed(o, 6)
-	o.run(t, "leads")
-	o.Advance(15 * time.Minute)
-	o.run(t, "leads")
-	o.Delete("Leads", ids[:4]...) // the last of them is on no page
-	o.shift(ids, func(int) {})
 	leads, _ := crm.Find("leads")
-	got := o.verify(t, mirror.Request{Module: leads, Mode: mirror.ModeVerify})
-	if diff := cmp.Diff(map[string]any{"verdict": "equal", "checked": int64(2)}, told(got)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	request := mirror.Request{Module: leads, Mode: mirror.ModeVerify}
+	for _, deleted := range []int{3, 4} { // the fourth is on no page
+		o := newOrg(t, zohosim.Config{}, defaultConfig)
+		ids := seed(o, 6)
+		o.run(t, "leads")
+		o.Advance(15 * time.Minute)
+		o.run(t, "leads")
+		o.Delete("Leads", ids[:deleted]...)
+		o.shift(ids, func(int) {})
+		want := map[string]any{"verdict": "running", "checked": int64(6 - deleted)}
+		for range 2 { // six lists
+			got, err := o.mirror.Run(t.Context(), request)
+			if err != nil || !got.More || got.Reason != mirror.ReasonSettling {
+				t.Fatalf("%v, %+v", err, got)
+			}
+			if diff := cmp.Diff(want, told(got.Verification)); diff != "" {
+				t.Errorf("%d deleted (-want +got):\n%s", deleted, diff)
+			}
+			o.Advance(time.Minute)
+		}
+		want["verdict"] = "equal"
+		if diff := cmp.Diff(want, told(o.verify(t, request))); diff != "" {
+			t.Errorf("%d deleted (-want +got):\n%s", deleted, diff)
+		}
+	}
+}
+
+// So many rows that none would be looked at again are no faster judged while the list shifts.
+func TestVerifyManyWhileTheListShifts(t *testing.T) {
+	t.Parallel()
+	config := defaultConfig
+	config.MassDelete = 30
+	o := newOrg(t, zohosim.Config{Unknowns: zohosim.Unknowns{DeletedOrder: zohosim.OrderShifting}}, config)
+	o.InsertMany("Deals", 1000, deal)
+	o.runAll(t, "deals")
+	ids := slices.Sorted(maps.Keys(o.Truth("Deals")))
+	o.Advance(time.Hour)
+	o.Delete("Deals", ids[:301]...)
+	deals, _ := crm.Find("deals")
+	request := mirror.Request{Module: deals, Mode: mirror.ModeVerify}
+	got, err := o.mirror.Run(t.Context(), request)
+	if err != nil || !got.More || got.Reason != mirror.ReasonSettling || len(got.Verification.Found) == 0 || got.Verification.Found[postgres.FoundUnlisted] != 0 {
+		t.Errorf("%v, %+v, %+v", err, got, got.Verification)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // lookAgain takes a second look at every suspect of a sweep. Whoever was edited, deleted or
 // brought back meanwhile is cleared; in a repair the others are mended.
 func (r *run) lookAgain(ctx context.Context, v *postgres.Verification) error {
-	if err := r.guardUnlisted(ctx, v); err != nil {
+	if wait, err := r.guardUnlisted(ctx, v); err != nil || wait {
 		return err
 	}
 	after := ""
@@ -36,22 +36,27 @@ func (r *run) lookAgain(ctx context.Context, v *postgres.Verification) error {
 }
 
 // guardUnlisted stops a repair before it marks an unlikely share of the module on a
-// person's word: fewer rights of the user who consented look just like that.
-func (r *run) guardUnlisted(ctx context.Context, v *postgres.Verification) error {
+// person's word: fewer rights of the user who consented look just like that. Before the list of
+// deletions is known, so many must wait.
+func (r *run) guardUnlisted(ctx context.Context, v *postgres.Verification) (wait bool, err error) {
 	if v.AcceptUnlisted && r.request.AcceptMassDelete {
-		return nil
+		return false, nil
 	}
 	pending, err := r.claimed.PendingUnlisted(ctx, v)
 	if err != nil || !r.tooMany(pending.Listed, pending.Live) {
-		return err
+		return false, err
+	}
+	if r.listedAt.IsZero() {
+		r.reason = ReasonSettling
+		return true, nil
 	}
 	asked := &massDeletion{module: r.claimed.Module.Name, rows: pending.Listed, live: pending.Live, percent: r.config.MassDelete, unlisted: true}
 	if v.AcceptUnlisted {
-		return asked
+		return false, asked
 	}
 	// To look at each of so many would burn the org's credits to say the same.
 	r.log.WarnContext(ctx, "Zoho does not show so many rows that none is looked at a second time", "rows", pending.Listed, "hint", asked.Hint())
-	return r.claimed.ConfirmExtras(ctx, v)
+	return false, r.claimed.ConfirmExtras(ctx, v)
 }
 
 // judge settles up to zoho.MaxIDs suspects.
@@ -185,11 +190,12 @@ func (j *judgement) hidden(ctx context.Context, suspects []postgres.Suspect) err
 		switch {
 		case there[s.ID]:
 			j.clear(s) // hidden from queries, but there
+		case j.listedAt.IsZero(), !s.Listed && j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):
+			// The list still shifts, and nothing of it was settled, or it may have the row a
+			// little later: the next run looks again.
+			j.reason = ReasonSettling
 		case s.Listed:
 			j.confirm(s, postgres.FoundWronglyLive)
-		case j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):
-			// It may be listed a little later, or the list still shifts: the next run looks again.
-			j.reason = ReasonSettling
 		default:
 			j.confirm(s, postgres.FoundUnlisted)
 		}
