@@ -329,6 +329,8 @@ func TestMassDeleteTakenBack(t *testing.T) {
 	}
 	if got, err := o.mirror.Run(t.Context(), mirror.Request{Module: deals, Mode: mirror.ModeVerify}); err != nil || got.Verification == nil {
 		t.Errorf("while a person is asked nobody can look: %v", err)
+	} else if diff := cmp.Diff(map[string]any{"verdict": "different", "checked": int64(701), "wrongly_live": int64(299)}, told(got.Verification)); diff != "" {
+		t.Errorf("while a person is asked (-want +got):\n%s", diff)
 	}
 	for _, id := range ids[1:300] {
 		o.Restore("Deals", id, true)

@@ -240,12 +240,16 @@ func (r *Run) PendingUnlisted(ctx context.Context, v *Verification) (Pending, er
 }
 
 const extrasConfirm = `
-UPDATE sync_findings SET finding = 'unlisted', state = 'confirmed'
-WHERE verification_id = $1::uuid AND finding = 'extra' AND state = 'suspected'`
+UPDATE sync_findings f
+SET state = 'confirmed', finding = CASE WHEN EXISTS (
+	SELECT FROM sync_deletions d WHERE d.module = $2 AND d.record_id = f.record_id AND d.state <> 'readable')
+	THEN 'wrongly_live' ELSE 'unlisted' END
+WHERE f.verification_id = $1::uuid AND f.finding = 'extra' AND f.state = 'suspected'`
 
-// ConfirmExtras takes all rows that Zoho does not show for unlisted, without a second look.
+// ConfirmExtras takes all rows that Zoho does not show for what the list of deletions says of
+// them, without a second look.
 func (r *Run) ConfirmExtras(ctx context.Context, v *Verification) error {
-	if err := r.fenced(ctx, []statement{{sql: extrasConfirm, values: text(v.ID)}}); err != nil {
+	if err := r.fenced(ctx, []statement{{sql: extrasConfirm, values: text(v.ID, r.Module.Name)}}); err != nil {
 		return fmt.Errorf("settle the suspects of %s: %w", r.Module.Name, err)
 	}
 	return nil
