@@ -74,17 +74,27 @@ func (w *world) start(t *testing.T, settings ...string) *process {
 
 func (w *world) prepare(t *testing.T, settings ...string) *process {
 	t.Helper()
-	p := &process{Cmd: w.command(t.Context(), t, "sync leads", settings), world: w}
+	return w.process(t, "sync leads", settings...)
+}
+
+func (w *world) process(t *testing.T, argument string, settings ...string) *process {
+	t.Helper()
+	p := &process{Cmd: w.command(t.Context(), t, argument, settings), world: w}
 	p.Stdout, p.Stderr = &p.out, &p.errors
 	return p
+}
+
+// wait waits for the process and returns its exit status and what it logged.
+func (p *process) wait() outcome {
+	_ = p.Wait() // judged by its status
+	p.world.heard(p.out.String() + p.errors.String())
+	return outcome{exit: p.ProcessState.ExitCode(), log: p.errors.String()}
 }
 
 // end waits for the process and returns what it said.
 func (p *process) end(t *testing.T) outcome {
 	t.Helper()
-	_ = p.Wait() // judged by its status
-	out := outcome{exit: p.ProcessState.ExitCode(), log: p.errors.String()}
-	p.world.heard(p.out.String() + p.errors.String())
+	out := p.wait()
 	if text := p.out.Bytes(); len(text) > 0 {
 		if err := json.Unmarshal(text, &out); err != nil {
 			t.Errorf("the result is no JSON: %v: %s", err, text)
@@ -103,6 +113,13 @@ func (w *world) sync(t *testing.T, settings ...string) outcome {
 func (w *world) victim(t *testing.T, strike func(signal func(syscall.Signal)), settings ...string) outcome {
 	t.Helper()
 	p := w.prepare(t, settings...)
+	p.struck(t, strike)
+	return p.end(t)
+}
+
+// struck starts a process that a blow may signal as soon as it has begun.
+func (p *process) struck(t *testing.T, strike func(signal func(syscall.Signal))) {
+	t.Helper()
 	begun := make(chan struct{})
 	strike(func(s syscall.Signal) {
 		<-begun
@@ -112,7 +129,6 @@ func (w *world) victim(t *testing.T, strike func(signal func(syscall.Signal)), s
 		t.Fatal(err)
 	}
 	close(begun)
-	return p.end(t)
 }
 
 // A deployment is a `zohomirror serve` at work.

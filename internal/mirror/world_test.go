@@ -195,6 +195,9 @@ func (w *world) restore(which int, moves bool) {
 	if !moves && value[int](w.t, w.org, "SELECT count(*) FROM sync_deletions WHERE record_id = $1", id) == 0 {
 		w.pass(w.lag)
 	}
+	if which%4 == 1 { // it comes back, and somebody spoils it
+		w.update(id, zohosim.Record{"Annual_Revenue": json.Number("0.005")})
+	}
 }
 
 // onlyRepair tells of a record that a run's streams came too early for, with no list since: if
