@@ -117,6 +117,7 @@ func (s *server) sync(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, failure{Error: err.Error(), Modules: crm.Modules()})
 		return
 	}
+	request.Trigger = triggerOf(r)
 	result, err := s.mirror.Run(context.WithoutCancel(r.Context()), request)
 	status := http.StatusOK
 	var other *mirror.OtherRun
