@@ -87,6 +87,7 @@ func Load(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
 	c.Zoho = r.zoho()
 	c.Mirror = r.mirror()
 	c.Notify = r.notify()
+	c.Mirror.AlertAfter = c.Notify.StaleAfter
 	c.Dashboard = r.env.Dashboard
 	if n := len(c.Dashboard); n > 0 && n < 12 {
 		r.problem("DASHBOARD_PASSWORD", "must have at least 12 characters: whoever can reach the server can try to guess it")
@@ -101,7 +102,9 @@ func LoadDatabase(ctx context.Context, from envconfig.Lookuper) (*Config, error)
 	if err != nil {
 		return nil, err
 	}
-	return r.database(), r.failure()
+	c := r.database()
+	c.Notify.StaleAfter = r.staleAfter() // what status and check judge by
+	return c, r.failure()
 }
 
 // LoadZoho reads only what it takes to reach Zoho.
@@ -216,7 +219,7 @@ func (r *reader) notify() notify.Config {
 		PublicURL:    strings.TrimSuffix(r.link("PUBLIC_URL", r.env.PublicURL), "/"),
 		Environment:  cmp.Or(r.env.Environment, r.env.VercelEnv, "production"),
 		Schedule:     r.env.Schedule,
-		StaleAfter:   r.duration("STALE_AFTER", r.env.AlertAfter, time.Minute),
+		StaleAfter:   r.staleAfter(),
 	}
 	if c.PublicURL == "" && r.env.VercelHost != "" {
 		c.PublicURL = "https://" + r.env.VercelHost
@@ -225,6 +228,10 @@ func (r *reader) notify() notify.Config {
 		r.problem("SYNC_SCHEDULE", "must have crontab's five fields, such as */15 * * * *")
 	}
 	return c
+}
+
+func (r *reader) staleAfter() time.Duration {
+	return r.duration("STALE_AFTER", r.env.AlertAfter, time.Minute)
 }
 
 // link accepts a web address. Secrets go over plain http to this machine only.

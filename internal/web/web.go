@@ -31,7 +31,7 @@ const (
 // New returns the router. Only callers that know the secret may sync; an empty secret lets
 // nobody in.
 func New(m *mirror.Mirror, secret string, log *slog.Logger) http.Handler {
-	s := &server{mirror: m, open: secret != "", secret: sha256.Sum256([]byte(secret)), log: log}
+	s := &server{mirror: m, open: secret != "", secret: sha256.Sum256([]byte(secret)), log: log, judging: make(chan struct{}, 1)}
 	r := chi.NewRouter()
 	r.Use(s.recover, noStore)
 	r.Get("/healthz", s.health)
@@ -51,6 +51,8 @@ type server struct {
 	open   bool
 	secret [sha256.Size]byte
 	log    *slog.Logger
+
+	judging chan struct{} // holds one place for the deep health check
 }
 
 // failure is the form of every error that is not a run's.
@@ -179,21 +181,4 @@ func moduleOf(query url.Values) (*crm.Module, error) {
 		return nil, fmt.Errorf("there is no module %.40q", names[0])
 	}
 	return module, nil
-}
-
-// health says whether the process and its database are at work. Anyone may ask, so why
-// not is in the log alone.
-func (s *server) health(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), healthLimit)
-	defer cancel()
-	state := struct {
-		Status   string `json:"status"`
-		Database string `json:"database"`
-	}{"ok", "ok"}
-	status := http.StatusOK
-	if err := s.mirror.Ping(ctx); err != nil {
-		s.log.WarnContext(ctx, "the health check failed", "error", err)
-		state.Status, state.Database, status = "failing", "unreachable", http.StatusServiceUnavailable
-	}
-	answer(w, status, state)
 }
