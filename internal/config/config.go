@@ -31,6 +31,9 @@ type Config struct {
 	Port        int
 	LogFormat   string // json, text, or empty: text on a terminal
 	LogLevel    slog.Level
+
+	CloudRun     bool   // the log has Google Cloud's names
+	CloudProject string // for the traces in it
 }
 
 // environment is the settings as they stand. They are read as text, since envconfig stops
@@ -59,6 +62,8 @@ type environment struct {
 	AlertAfter   string `env:"STALE_AFTER, default=1h"`
 	VercelEnv    string `env:"VERCEL_ENV"`
 	VercelHost   string `env:"VERCEL_PROJECT_PRODUCTION_URL"`
+	CloudRun     string `env:"K_SERVICE"`
+	CloudProject string `env:"GOOGLE_CLOUD_PROJECT"`
 	Port         string `env:"PORT, default=8080"`
 	LogFormat    string `env:"LOG_FORMAT"`
 	LogLevel     string `env:"LOG_LEVEL, default=info"`
@@ -166,6 +171,7 @@ func (r *reader) database() *Config {
 
 func (r *reader) log(c *Config) *Config {
 	c.LogFormat = r.env.LogFormat
+	c.CloudRun, c.CloudProject = r.env.CloudRun != "", r.env.CloudProject
 	if c.LogFormat != "" && c.LogFormat != "json" && c.LogFormat != "text" {
 		r.problem("LOG_FORMAT", "must be json or text")
 	}

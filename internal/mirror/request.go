@@ -61,6 +61,9 @@ func (r Request) completed() (Request, error) {
 			r.Mode = ModeSince
 		}
 	}
+	if r.Trigger == "" {
+		r.Trigger = TriggerOther
+	}
 	if r.Deep && r.Mode != ModeVerify && r.Mode != ModeRepair {
 		return r, fmt.Errorf("deep goes with the modes %s and %s", ModeVerify, ModeRepair)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"zohomirror/internal/crm"
+	"zohomirror/internal/logs"
 	"zohomirror/internal/mirror"
 )
 
@@ -33,7 +34,7 @@ const (
 func New(m *mirror.Mirror, secret string, log *slog.Logger) http.Handler {
 	s := &server{mirror: m, open: secret != "", secret: sha256.Sum256([]byte(secret)), log: log, judging: make(chan struct{}, 1)}
 	r := chi.NewRouter()
-	r.Use(s.recover, noStore)
+	r.Use(traced, s.recover, noStore)
 	r.Get("/healthz", s.health)
 	r.With(s.authorize).Get("/api/sync", s.sync)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
@@ -77,6 +78,13 @@ func noStore(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
+	})
+}
+
+// traced lets every line of the log say which of the platform's requests it belongs to.
+func traced(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(logs.WithTrace(r.Context(), r.Header.Get("X-Cloud-Trace-Context"))))
 	})
 }
 
