@@ -23,6 +23,8 @@ type cli struct {
 	Serve      serveCmd      `cmd:"" help:"Answer a scheduler's calls over HTTP."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up to this version."`
 	Sync       syncCmd       `cmd:"" help:"Run one module once and print the result."`
+	Status     statusCmd     `cmd:"" help:"Print how each module stands, a line each."`
+	Check      checkCmd      `cmd:"" help:"Say whether the modules are healthy, by the exit status."`
 	Quarantine quarantineCmd `cmd:"" help:"List, show and replay the records that do not fit."`
 	Verify     verifyCmd     `cmd:"" help:"Prove that a module's mirror equals the CRM, or say in what it differs."`
 	Repair     repairCmd     `cmd:"" help:"Compare a module with its mirror and mend what differs."`

@@ -129,7 +129,7 @@ func (c quarantineReplayCmd) replayAll(ctx context.Context, m *mirror.Mirror) er
 func (c quarantineReplayCmd) replay(ctx context.Context, m *mirror.Mirror, name string, ids []string) (bad int, err error) {
 	module, _ := crm.Find(name)
 	for len(ids) > 0 {
-		result, err := m.Run(context.WithoutCancel(ctx), mirror.Request{Module: module, Mode: mirror.ModeReplay, IDs: ids})
+		result, err := m.Run(context.WithoutCancel(ctx), mirror.Request{Module: module, Mode: mirror.ModeReplay, IDs: ids, Trigger: mirror.TriggerCLI})
 		if err != nil {
 			return 0, err
 		}

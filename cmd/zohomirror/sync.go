@@ -23,7 +23,7 @@ type syncCmd struct {
 }
 
 func (c syncCmd) request() (request mirror.Request, err error) {
-	request.AcceptMassDelete = c.AcceptMassDelete
+	request.AcceptMassDelete, request.Trigger = c.AcceptMassDelete, mirror.TriggerCLI
 	var ok bool
 	if request.Module, ok = crm.Find(c.Module); !ok {
 		return request, fmt.Errorf("there is no module %.40q; there are %s", c.Module, strings.Join(crm.Modules(), ", "))

@@ -48,6 +48,7 @@ const pause = 5 * time.Second
 // verify runs a verification to its verdict, in as many runs as it takes.
 func verify(ctx context.Context, module string, asJSON bool, request mirror.Request) error {
 	var ok bool
+	request.Trigger = mirror.TriggerCLI
 	if request.Module, ok = crm.Find(module); !ok {
 		return fmt.Errorf("there is no module %.40q; there are %s", module, strings.Join(crm.Modules(), ", "))
 	}

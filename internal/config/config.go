@@ -31,6 +31,9 @@ type Config struct {
 	Port        int
 	LogFormat   string // json, text, or empty: text on a terminal
 	LogLevel    slog.Level
+
+	CloudRun     bool   // the log has Google Cloud's names
+	CloudProject string // for the traces in it
 }
 
 // environment is the settings as they stand. They are read as text, since envconfig stops
@@ -59,6 +62,8 @@ type environment struct {
 	AlertAfter   string `env:"STALE_AFTER, default=1h"`
 	VercelEnv    string `env:"VERCEL_ENV"`
 	VercelHost   string `env:"VERCEL_PROJECT_PRODUCTION_URL"`
+	CloudRun     string `env:"K_SERVICE"`
+	CloudProject string `env:"GOOGLE_CLOUD_PROJECT"`
 	Port         string `env:"PORT, default=8080"`
 	LogFormat    string `env:"LOG_FORMAT"`
 	LogLevel     string `env:"LOG_LEVEL, default=info"`
@@ -87,6 +92,7 @@ func Load(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
 	c.Zoho = r.zoho()
 	c.Mirror = r.mirror()
 	c.Notify = r.notify()
+	c.Mirror.AlertAfter = c.Notify.StaleAfter
 	c.Dashboard = r.env.Dashboard
 	if n := len(c.Dashboard); n > 0 && n < 12 {
 		r.problem("DASHBOARD_PASSWORD", "must have at least 12 characters: whoever can reach the server can try to guess it")
@@ -101,7 +107,9 @@ func LoadDatabase(ctx context.Context, from envconfig.Lookuper) (*Config, error)
 	if err != nil {
 		return nil, err
 	}
-	return r.database(), r.failure()
+	c := r.database()
+	c.Notify.StaleAfter = r.staleAfter() // what status and check judge by
+	return c, r.failure()
 }
 
 // LoadZoho reads only what it takes to reach Zoho.
@@ -163,6 +171,7 @@ func (r *reader) database() *Config {
 
 func (r *reader) log(c *Config) *Config {
 	c.LogFormat = r.env.LogFormat
+	c.CloudRun, c.CloudProject = r.env.CloudRun != "", r.env.CloudProject
 	if c.LogFormat != "" && c.LogFormat != "json" && c.LogFormat != "text" {
 		r.problem("LOG_FORMAT", "must be json or text")
 	}
@@ -216,7 +225,7 @@ func (r *reader) notify() notify.Config {
 		PublicURL:    strings.TrimSuffix(r.link("PUBLIC_URL", r.env.PublicURL), "/"),
 		Environment:  cmp.Or(r.env.Environment, r.env.VercelEnv, "production"),
 		Schedule:     r.env.Schedule,
-		StaleAfter:   r.duration("STALE_AFTER", r.env.AlertAfter, time.Minute),
+		StaleAfter:   r.staleAfter(),
 	}
 	if c.PublicURL == "" && r.env.VercelHost != "" {
 		c.PublicURL = "https://" + r.env.VercelHost
@@ -225,6 +234,10 @@ func (r *reader) notify() notify.Config {
 		r.problem("SYNC_SCHEDULE", "must have crontab's five fields, such as */15 * * * *")
 	}
 	return c
+}
+
+func (r *reader) staleAfter() time.Duration {
+	return r.duration("STALE_AFTER", r.env.AlertAfter, time.Minute)
 }
 
 // link accepts a web address. Secrets go over plain http to this machine only.

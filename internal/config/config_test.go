@@ -36,7 +36,7 @@ func defaults() Config {
 		DatabaseURL: "postgres://u:p@localhost/db",
 		Zoho: zoho.Config{ClientID: "id", ClientSecret: "secret", RefreshToken: "token",
 			AccountsURL: "https://accounts.zoho.com", APIURL: "https://www.zohoapis.com"},
-		Mirror: mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5, Retention: 90 * 24 * time.Hour},
+		Mirror: mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5, Retention: 90 * 24 * time.Hour, AlertAfter: time.Hour},
 		Notify: notify.Config{Environment: "production", Schedule: "*/15 * * * *", StaleAfter: time.Hour},
 		Port:   8080, LogLevel: slog.LevelInfo,
 	}
@@ -67,6 +67,7 @@ func TestEachSetting(t *testing.T) {
 		"page":             {map[string]string{"SYNC_PAGE_SIZE": "1"}, func(c *Config) { c.Mirror.PageSize = 1 }},
 		"port":             {map[string]string{"PORT": "1"}, func(c *Config) { c.Port = 1 }},
 		"format":           {map[string]string{"LOG_FORMAT": "text"}, func(c *Config) { c.LogFormat = "text" }},
+		"cloud run":        {map[string]string{"K_SERVICE": "mirror", "GOOGLE_CLOUD_PROJECT": "p"}, func(c *Config) { c.CloudRun, c.CloudProject = true, "p" }},
 		"level":            {map[string]string{"LOG_LEVEL": "warn"}, func(c *Config) { c.LogLevel = slog.LevelWarn }},
 		"retention":        {map[string]string{"RUN_RETENTION": "48h"}, func(c *Config) { c.Mirror.Retention = 48 * time.Hour }},
 		"slack":            {map[string]string{"SLACK_WEBHOOK_URL": "https://h/T"}, func(c *Config) { c.Notify.SlackWebhook = "https://h/T" }},
@@ -76,7 +77,7 @@ func TestEachSetting(t *testing.T) {
 		"public address":   {map[string]string{"PUBLIC_URL": "https://m.example.com/", "VERCEL_PROJECT_PRODUCTION_URL": "x"}, func(c *Config) { c.Notify.PublicURL = "https://m.example.com" }},
 		"dashboard":        {map[string]string{"DASHBOARD_PASSWORD": "open sesame 7"}, func(c *Config) { c.Dashboard = "open sesame 7" }},
 		"schedule":         {map[string]string{"SYNC_SCHEDULE": "0 * * * *"}, func(c *Config) { c.Notify.Schedule = "0 * * * *" }},
-		"alert":            {map[string]string{"STALE_AFTER": "3h"}, func(c *Config) { c.Notify.StaleAfter = 3 * time.Hour }},
+		"alert":            {map[string]string{"STALE_AFTER": "3h"}, func(c *Config) { c.Notify.StaleAfter, c.Mirror.AlertAfter = 3*time.Hour, 3*time.Hour }},
 		"empty is not set": {map[string]string{"SYNC_DEADLINE": "", "PORT": " "}, func(*Config) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -219,7 +220,7 @@ func TestEnvExample(t *testing.T) {
 	asked := map[string]bool{}
 	_, err = Load(t.Context(), envconfig.LookuperFunc(func(name string) (string, bool) {
 		asked[name] = true
-		if strings.HasPrefix(name, "VERCEL_") { // the platform sets these
+		if strings.HasPrefix(name, "VERCEL_") || name == "K_SERVICE" || name == "GOOGLE_CLOUD_PROJECT" { // the platform sets these
 			return "", false
 		}
 		value, ok := example[name]
@@ -248,6 +249,7 @@ func TestLogger(t *testing.T) {
 		{Config{LogFormat: "text"}, "INF seen"},
 		{Config{}, `"msg":"seen"`}, // no terminal
 		{Config{LogFormat: "json", LogLevel: slog.LevelWarn}, ""},
+		{Config{CloudRun: true}, `"severity":"INFO","message":"seen"`},
 	} {
 		file, err := os.CreateTemp(t.TempDir(), "log")
 		if err != nil {

@@ -26,6 +26,7 @@ type Config struct {
 	PageSize   int           // records a page may ask for, at most 2000
 	MassDelete int           // percent of a module's rows that may be listed as deleted at once
 	Retention  time.Duration // how long the run history is kept
+	AlertAfter time.Duration // a module without a good run for so long is stale; zero: an hour
 }
 
 // Mirror runs modules. It is safe for concurrent use.
@@ -117,17 +118,18 @@ func unclaimed(ctx context.Context, log *slog.Logger, request Request, started t
 	result := Result{RunID: request.RunID, Module: request.Module.Name, Mode: request.Mode, Duration: time.Since(started)}
 	var recorded *postgres.Recorded
 	if errors.As(err, &recorded) {
-		log.InfoContext(ctx, "run not repeated: its outcome is recorded", "status", recorded.Status)
+		result.Status = recorded.Status
+		about(log, request, result).InfoContext(ctx, "run not repeated: its outcome is recorded")
 		return repeated(request, recorded)
 	}
 	var held *postgres.Held
 	if errors.As(err, &held) {
-		log.InfoContext(ctx, "run skipped", "reason", reasonLockHeld, "held_since", held.Since)
 		result.Status, result.HeldSince = StatusSkipped, held.Since
+		about(log, request, result).InfoContext(ctx, "run skipped", "reason", reasonLockHeld, "held_since", held.Since)
 		return result, nil
 	}
 	result.Status, result.Err, result.Hint = StatusFailed, err.Error(), hint(err)
-	log.ErrorContext(ctx, "run failed", "error", err, "hint", result.Hint)
+	about(log, request, result).ErrorContext(ctx, "run failed", "cause", cause(err), "error", err, "hint", result.Hint)
 	return result, err
 }
 
@@ -309,19 +311,12 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 	defer cancel()
 	if err := r.claimed.Close(closing, r.counts, outcome); err != nil && !errors.Is(failure, postgres.ErrLockLost) {
 		failure = errors.Join(failure, err)
-		outcome.Err, outcome.Hint = failure.Error(), hint(failure)
+		outcome.Err, outcome.Hint, outcome.Cause = failure.Error(), hint(failure), cause(failure)
 	}
 
 	result := r.result(outcome)
-	if failure != nil {
-		r.log.ErrorContext(ctx, "run failed", "error", failure, "hint", outcome.Hint, "pages", r.counts.Pages)
-		return result, failure
-	}
-	r.log.InfoContext(ctx, "run ended", "records_processed", r.counts.Processed, "inserted", r.counts.Inserted,
-		"updated", r.counts.Updated, "unchanged", r.counts.Unchanged, "quarantined", r.counts.Quarantined,
-		"pages", r.counts.Pages, "more", r.more, "reason", r.reason, "watermark", outcome.Watermark,
-		"duration_ms", result.Duration.Milliseconds())
-	return result, nil
+	r.summarize(ctx, result, outcome)
+	return result, failure
 }
 
 // tidy looks after the run history once a day, and never when the run was a long one.

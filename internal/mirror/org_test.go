@@ -82,6 +82,8 @@ type org struct {
 	db       *pgxpool.Pool
 	log      *lockedBuffer
 	mirror   *mirror.Mirror
+
+	logChecked bool
 }
 
 var defaultConfig = mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5, Retention: 90 * 24 * time.Hour}
@@ -129,8 +131,7 @@ func (o *org) connect(t testing.TB) {
 // process is a mirror as a new process would make it: it remembers nothing.
 func (o *org) process(t testing.TB, database string) *mirror.Mirror {
 	t.Helper()
-	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	m, err := mirror.Open(t.Context(), o.config, o.source(), database, log)
+	m, err := mirror.Open(t.Context(), o.config, o.source(), database, o.logger(t))
 	if err != nil {
 		t.Fatal(err)
 	}

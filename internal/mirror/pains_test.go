@@ -38,9 +38,13 @@ func TestPain01DeltaAbove2000Rows(t *testing.T) {
 			o.Advance(time.Hour)
 			o.MassUpdate("Deals", nil, zohosim.Record{"Next_Step": "Call"}) // all of one second
 			o.ResetCalls()
+			said := len(o.loud(t))
 			got := o.runAll(t, "deals")
 			if got.Counts.Updated != int64(n) {
 				t.Errorf("updated %d", got.Counts.Updated)
+			}
+			if said = len(o.loud(t)) - said; said != 1 { // platforms cut a log that grows with its run
+				t.Errorf("%d lines at info and above", said)
 			}
 			o.equal(t, "deals")
 			pages, credits := 0, 0

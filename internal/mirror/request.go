@@ -36,6 +36,17 @@ const (
 	ModeRepair = postgres.ModeRepair
 )
 
+// Triggers of a run: who called.
+const (
+	TriggerCLI       = postgres.TriggerCLI
+	TriggerDashboard = postgres.TriggerDashboard
+	TriggerVercel    = postgres.TriggerVercel
+	TriggerGoogle    = postgres.TriggerGoogle
+	TriggerPgNet     = postgres.TriggerPgNet
+	TriggerCurl      = postgres.TriggerCurl
+	TriggerOther     = postgres.TriggerOther
+)
+
 // Validate reports what no run could do.
 func (r Request) Validate() error {
 	_, err := r.completed()
@@ -49,6 +60,9 @@ func (r Request) completed() (Request, error) {
 		if !r.Since.IsZero() {
 			r.Mode = ModeSince
 		}
+	}
+	if r.Trigger == "" {
+		r.Trigger = TriggerOther
 	}
 	if r.Deep && r.Mode != ModeVerify && r.Mode != ModeRepair {
 		return r, fmt.Errorf("deep goes with the modes %s and %s", ModeVerify, ModeRepair)

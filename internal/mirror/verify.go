@@ -52,7 +52,7 @@ func (r *run) nextVerification(ctx context.Context) (*postgres.Verification, err
 		return nil, err
 	}
 	if cause := list.Sweep; cause != "" {
-		r.log.WarnContext(ctx, "all ids are compared, and rows of records that are gone are marked where Zoho lists them", "cause", cause)
+		r.log.WarnContext(ctx, "all ids are compared, and rows of records that are gone are marked where Zoho lists them", "because", cause)
 		list.Sweep = ""
 		if checkpoint.State, err = json.Marshal(list); err != nil {
 			return nil, err

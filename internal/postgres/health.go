@@ -29,14 +29,51 @@ type Health struct {
 	OpenQuarantine int64
 	LastVerdict    string // empty: never verified
 	VerifiedAsOf   time.Time
-	Rows           int64 // estimated
+	Rows           int64     // estimated
+	AsOf           time.Time // the database's time of all this
+}
+
+// States of a module, the worst first.
+const (
+	StateFailing = "failing" // its last two runs, or more, failed
+	StateNever   = "never"   // no run of it was good yet
+	StateStale   = "stale"   // its last good run is too long ago
+	StateOK      = "ok"
+)
+
+// State judges how the module stands; staleAfter is how old its last good run may be. The
+// health check, the commands and the dashboard all say what it says.
+func (h Health) State(staleAfter time.Duration) string {
+	switch {
+	case h.Failures >= 2:
+		return StateFailing
+	case h.LastOKAt.IsZero():
+		return StateNever
+	case h.AsOf.Sub(h.LastOKAt) > staleAfter:
+		return StateStale
+	}
+	return StateOK
+}
+
+// Named picks modules by name, in that order; one that never ran has nothing but its name.
+func Named(all []Health, names []string) []Health {
+	picked := make([]Health, len(names))
+	for i, name := range names {
+		picked[i] = Health{Module: name}
+		for _, h := range all {
+			if h.Module == name {
+				picked[i] = h
+			}
+		}
+	}
+	return picked
 }
 
 const healthList = `
 SELECT module, coalesce(last_status, ''), last_run_at, last_run_id, last_ok_at,
        (extract(epoch FROM lag) * 1000)::bigint, failures_in_a_row, failing_since,
        runs_24h, failures_24h, skipped_24h, coalesce(mean_ms_24h, 0), coalesce(p95_ms_24h, 0), credits_24h,
-       open_quarantine, coalesce(last_verdict, ''), last_verified_as_of, rows
+       open_quarantine, coalesce(last_verdict, ''), last_verified_as_of, rows, now()
 FROM sync_health
 ORDER BY module`
 
@@ -60,7 +97,7 @@ func healthOf(row pgx.CollectableRow) (h Health, err error) {
 	var mean, p95 int64
 	err = row.Scan(&h.Module, &h.LastStatus, &lastRun, &id, &lastOK, &lag, &h.Failures, &failing,
 		&h.Runs24h, &h.Failures24h, &h.Skipped24h, &mean, &p95, &h.Credits24h,
-		&h.OpenQuarantine, &h.LastVerdict, &verified, &h.Rows)
+		&h.OpenQuarantine, &h.LastVerdict, &verified, &h.Rows, &h.AsOf)
 	h.LastRunAt, h.LastOKAt, h.FailingSince, h.VerifiedAsOf = deref(lastRun), deref(lastOK), deref(failing), deref(verified)
 	h.LastRunID = deref(id)
 	h.Mean24h, h.P9524h = time.Duration(mean)*time.Millisecond, time.Duration(p95)*time.Millisecond
@@ -79,42 +116,56 @@ func deref[T any](p *T) (value T) {
 	return value
 }
 
+// Judged is a module's health with what is to be thought of it.
+type Judged struct {
+	Health
+	State string
+}
+
 // MarshalJSON has the names of the view; what does not apply is null.
-func (h Health) MarshalJSON() ([]byte, error) {
-	var id *string
-	if h.LastRunID != uuid.Nil {
-		text := h.LastRunID.String()
-		id = &text
+func (h Health) MarshalJSON() ([]byte, error) { return json.Marshal(h.form("")) }
+
+// MarshalJSON has the names of the view, and state.
+func (j Judged) MarshalJSON() ([]byte, error) { return json.Marshal(j.form(j.State)) }
+
+// healthForm is a Health as JSON.
+type healthForm struct {
+	Module         string     `json:"module"`
+	State          string     `json:"state,omitempty"`
+	LastStatus     *string    `json:"last_status"`
+	LastRunAt      *time.Time `json:"last_run_at"`
+	LastRunID      *string    `json:"last_run_id"`
+	LastOKAt       *time.Time `json:"last_ok_at"`
+	Lag            *int64     `json:"lag_seconds"`
+	Failures       int        `json:"failures_in_a_row"`
+	FailingSince   *time.Time `json:"failing_since"`
+	Runs           int        `json:"runs_24h"`
+	Failures24h    int        `json:"failures_24h"`
+	Skipped        int        `json:"skipped_24h"`
+	MeanMS         int64      `json:"mean_ms_24h"`
+	P95MS          int64      `json:"p95_ms_24h"`
+	Credits        int64      `json:"credits_24h"`
+	OpenQuarantine int64      `json:"open_quarantine"`
+	LastVerdict    *string    `json:"last_verdict"`
+	VerifiedAsOf   *time.Time `json:"last_verified_as_of"`
+	Rows           int64      `json:"rows"`
+}
+
+func (h Health) form(state string) healthForm {
+	form := healthForm{
+		Module: h.Module, State: state, LastStatus: nullText(h.LastStatus), LastRunAt: utc(h.LastRunAt), LastOKAt: utc(h.LastOKAt),
+		Failures: h.Failures, FailingSince: utc(h.FailingSince), Runs: h.Runs24h, Failures24h: h.Failures24h, Skipped: h.Skipped24h,
+		MeanMS: h.Mean24h.Milliseconds(), P95MS: h.P9524h.Milliseconds(), Credits: h.Credits24h, OpenQuarantine: h.OpenQuarantine,
+		LastVerdict: nullText(h.LastVerdict), VerifiedAsOf: utc(h.VerifiedAsOf), Rows: h.Rows,
 	}
-	var lag *int64
+	if h.LastRunID != uuid.Nil {
+		form.LastRunID = nullText(h.LastRunID.String())
+	}
 	if h.Lag != nil {
 		seconds := int64(*h.Lag / time.Second)
-		lag = &seconds
+		form.Lag = &seconds
 	}
-	return json.Marshal(struct {
-		Module         string     `json:"module"`
-		LastStatus     *string    `json:"last_status"`
-		LastRunAt      *time.Time `json:"last_run_at"`
-		LastRunID      *string    `json:"last_run_id"`
-		LastOKAt       *time.Time `json:"last_ok_at"`
-		Lag            *int64     `json:"lag_seconds"`
-		Failures       int        `json:"failures_in_a_row"`
-		FailingSince   *time.Time `json:"failing_since"`
-		Runs           int        `json:"runs_24h"`
-		Failures24h    int        `json:"failures_24h"`
-		Skipped        int        `json:"skipped_24h"`
-		MeanMS         int64      `json:"mean_ms_24h"`
-		P95MS          int64      `json:"p95_ms_24h"`
-		Credits        int64      `json:"credits_24h"`
-		OpenQuarantine int64      `json:"open_quarantine"`
-		LastVerdict    *string    `json:"last_verdict"`
-		VerifiedAsOf   *time.Time `json:"last_verified_as_of"`
-		Rows           int64      `json:"rows"`
-	}{
-		h.Module, nullText(h.LastStatus), utc(h.LastRunAt), id, utc(h.LastOKAt), lag, h.Failures, utc(h.FailingSince),
-		h.Runs24h, h.Failures24h, h.Skipped24h, h.Mean24h.Milliseconds(), h.P9524h.Milliseconds(), h.Credits24h,
-		h.OpenQuarantine, nullText(h.LastVerdict), utc(h.VerifiedAsOf), h.Rows,
-	})
+	return form
 }
 
 func utc(t time.Time) *time.Time { return nullTime(t.UTC()) }

@@ -124,6 +124,10 @@ const (
 const (
 	TriggerCLI       = "cli"
 	TriggerDashboard = "dashboard"
+	TriggerVercel    = "vercel-cron"
+	TriggerGoogle    = "cloud-scheduler"
+	TriggerPgNet     = "pg_net"
+	TriggerCurl      = "curl"
 	TriggerOther     = "other"
 )
 

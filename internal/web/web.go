@@ -20,6 +20,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"zohomirror/internal/crm"
+	"zohomirror/internal/logs"
 	"zohomirror/internal/mirror"
 )
 
@@ -31,9 +32,9 @@ const (
 // New returns the router. Only callers that know the secret may sync; an empty secret lets
 // nobody in.
 func New(m *mirror.Mirror, secret string, log *slog.Logger) http.Handler {
-	s := &server{mirror: m, open: secret != "", secret: sha256.Sum256([]byte(secret)), log: log}
+	s := &server{mirror: m, open: secret != "", secret: sha256.Sum256([]byte(secret)), log: log, judging: make(chan struct{}, 1)}
 	r := chi.NewRouter()
-	r.Use(s.recover, noStore)
+	r.Use(traced, s.recover, noStore)
 	r.Get("/healthz", s.health)
 	r.With(s.authorize).Get("/api/sync", s.sync)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
@@ -51,6 +52,8 @@ type server struct {
 	open   bool
 	secret [sha256.Size]byte
 	log    *slog.Logger
+
+	judging chan struct{} // holds one place for the deep health check
 }
 
 // failure is the form of every error that is not a run's.
@@ -75,6 +78,13 @@ func noStore(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
+	})
+}
+
+// traced lets every line of the log say which of the platform's requests it belongs to.
+func traced(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(logs.WithTrace(r.Context(), r.Header.Get("X-Cloud-Trace-Context"))))
 	})
 }
 
@@ -117,6 +127,7 @@ func (s *server) sync(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, failure{Error: err.Error(), Modules: crm.Modules()})
 		return
 	}
+	request.Trigger = triggerOf(r)
 	result, err := s.mirror.Run(context.WithoutCancel(r.Context()), request)
 	status := http.StatusOK
 	var other *mirror.OtherRun
@@ -178,21 +189,4 @@ func moduleOf(query url.Values) (*crm.Module, error) {
 		return nil, fmt.Errorf("there is no module %.40q", names[0])
 	}
 	return module, nil
-}
-
-// health says whether the process and its database are at work. Anyone may ask, so why
-// not is in the log alone.
-func (s *server) health(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), healthLimit)
-	defer cancel()
-	state := struct {
-		Status   string `json:"status"`
-		Database string `json:"database"`
-	}{"ok", "ok"}
-	status := http.StatusOK
-	if err := s.mirror.Ping(ctx); err != nil {
-		s.log.WarnContext(ctx, "the health check failed", "error", err)
-		state.Status, state.Database, status = "failing", "unreachable", http.StatusServiceUnavailable
-	}
-	answer(w, status, state)
 }

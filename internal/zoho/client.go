@@ -141,7 +141,7 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 		if err := pause(ctx, wait); err != nil {
 			return nil, fmt.Errorf("%w: %w", err, failure)
 		}
-		c.log.DebugContext(ctx, "a call to Zoho is sent again", "call", call.name, "attempt", attempt+2, "error", failure)
+		c.log.WarnContext(ctx, "a call to Zoho is sent again", "call", call.name, "attempt", attempt+2, "error", failure)
 	}
 }
 

@@ -125,7 +125,7 @@ func TestRetryIsLogged(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(spy.text()), "\n")
 	want := [][]string{
 		{`"a new access token is in use"`, "run=7", "expires_at="},
-		{`"a call to Zoho is sent again"`, "run=7", `call="COQL query of Leads"`, "attempt=2", "HTTP 500: INTERNAL_ERROR"},
+		{"level=WARN", `"a call to Zoho is sent again"`, "run=7", `call="COQL query of Leads"`, "attempt=2", "HTTP 500: INTERNAL_ERROR"},
 	}
 	if len(lines) != len(want) {
 		t.Fatalf("%d lines: %q", len(lines), lines)

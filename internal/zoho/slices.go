@@ -54,7 +54,7 @@ func (c *Client) querySlices(ctx context.Context, q Query) (*Page, error) {
 		}
 	}
 	if left := s.torn(); len(left) > 0 {
-		c.log.WarnContext(ctx, "records changed whenever they were read: they are left for later", "module", q.Module, "records", len(left), "id", left[0])
+		c.log.WarnContext(ctx, "records changed whenever they were read: they are left for later", "records", len(left), "id", left[0])
 	}
 	return s.joined(), nil
 }

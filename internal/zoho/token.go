@@ -98,7 +98,7 @@ func (b *broker) token(ctx context.Context, log *slog.Logger) (string, error) {
 	if b.adopt(stored) {
 		return b.current, nil
 	}
-	token, err := b.refresh(ctx)
+	token, err := b.refresh(ctx, log)
 	if err == nil {
 		log.DebugContext(ctx, "a new access token is in use", "expires_at", b.expires.UTC())
 	}
@@ -141,7 +141,7 @@ func (b *broker) adopt(stored StoredToken) bool {
 
 // refresh asks for a new token while the store keeps all others waiting for it. Trouble of
 // the accounts server is retried here, each time without holding the others up.
-func (b *broker) refresh(ctx context.Context) (string, error) {
+func (b *broker) refresh(ctx context.Context, log *slog.Logger) (string, error) {
 	for attempt := 0; ; attempt++ {
 		err := b.store.UpdateToken(ctx, b.fingerprint, b.mint)
 		if err == nil {
@@ -158,6 +158,7 @@ func (b *broker) refresh(ctx context.Context) (string, error) {
 		if err := pause(ctx, wait); err != nil {
 			return "", fmt.Errorf("%w: %w", err, failure)
 		}
+		log.WarnContext(ctx, "a call to Zoho is sent again", "call", refreshCall, "attempt", attempt+2, "error", failure)
 	}
 }
 
