@@ -23,6 +23,7 @@ type cli struct {
 	Serve      serveCmd      `cmd:"" help:"Answer a scheduler's calls over HTTP."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up to this version."`
 	Sync       syncCmd       `cmd:"" help:"Run one module once and print the result."`
+	Doctor     doctorCmd     `cmd:"" help:"Examine settings, database, Zoho, schema and notifications, and say what to do."`
 	Status     statusCmd     `cmd:"" help:"Print how each module stands, a line each."`
 	Check      checkCmd      `cmd:"" help:"Say whether the modules are healthy, by the exit status."`
 	Quarantine quarantineCmd `cmd:"" help:"List, show and replay the records that do not fit."`
@@ -43,13 +44,16 @@ func main() {
 		kong.Description("A queryable copy of Zoho CRM in your own PostgreSQL. Settings come from the environment: see .env.example."),
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err := command.Run(); err != nil {
-		complain(err)
-		os.Exit(1)
+		os.Exit(complain(err))
 	}
 }
 
-// complain says what failed and what to do.
-func complain(err error) {
+// complain says what failed and what to do, and returns the exit status.
+func complain(err error) int {
+	var told problem
+	if errors.As(err, &told) {
+		return told.ExitCode()
+	}
 	fmt.Fprintln(os.Stderr, "zohomirror:", err)
 	hint := postgres.Hint(err)
 	var hinted interface{ Hint() string }
@@ -59,6 +63,7 @@ func complain(err error) {
 	if hint != "" {
 		fmt.Fprintln(os.Stderr, "what to do:", hint)
 	}
+	return 1
 }
 
 type versionCmd struct{}

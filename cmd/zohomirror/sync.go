@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -76,6 +77,10 @@ func openMirror(ctx context.Context) (*mirror.Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
+	return open(ctx, settings, settings.Logger(os.Stderr))
+}
+
+func open(ctx context.Context, settings *config.Config, log *slog.Logger) (*mirror.Mirror, error) {
 	settings.Zoho.UserAgent = userAgent()
-	return mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, settings.Logger(os.Stderr))
+	return mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, log)
 }

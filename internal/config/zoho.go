@@ -27,3 +27,13 @@ func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
+
+// Centre is the name of the data centre to which an API address belongs, or nothing.
+func Centre(apiURL string) string {
+	for name, hosts := range centres {
+		if hosts.api == apiURL {
+			return name
+		}
+	}
+	return ""
+}

@@ -45,10 +45,12 @@ func Open(ctx context.Context, databaseURL string, log *slog.Logger) (*Store, er
 	return &Store{pool: pool, log: log}, nil
 }
 
+var errNoAddress = errors.New("DATABASE_URL is not a PostgreSQL connection string")
+
 func poolConfig(databaseURL string) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
-		return nil, errors.New("DATABASE_URL is not a PostgreSQL connection string") // err may quote it
+		return nil, errNoAddress // err may quote it
 	}
 	// A function has many instances and a database few connections.
 	config.MaxConns = 4

@@ -47,7 +47,7 @@ type deletedAnswer struct {
 // remembers. An empty list comes as an empty 200, as 204 or as 304.
 func (c *Client) Deleted(ctx context.Context, module string, since time.Time, page int) (*DeletedPage, error) {
 	got, err := c.do(ctx, call{
-		name: "deleted records of " + module, scope: readScope(module),
+		name: "deleted records of " + module, scope: ReadScope(module),
 		method: http.MethodGet, path: "/crm/v8/" + module + "/deleted", since: since,
 		params: url.Values{"type": {"all"}, "page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(deletedPage)}},
 		decode: decodeInto[deletedAnswer],
@@ -87,7 +87,7 @@ type readableAnswer struct {
 // can, in spite of being hidden from other reads.
 func (c *Client) Readable(ctx context.Context, module string, ids []string) (map[string]bool, error) {
 	got, err := c.do(ctx, call{
-		name: "records of " + module + " by id", scope: readScope(module),
+		name: "records of " + module + " by id", scope: ReadScope(module),
 		method: http.MethodGet, path: "/crm/v8/" + module,
 		params: url.Values{"ids": {strings.Join(ids, ",")}, "fields": {"id"}, "converted": {"both"}},
 		decode: decodeInto[readableAnswer],
@@ -110,4 +110,5 @@ func (c *Client) Readable(ctx context.Context, module string, ids []string) (map
 	return readable, nil
 }
 
-func readScope(module string) string { return "ZohoCRM.modules." + strings.ToLower(module) + ".READ" }
+// ReadScope is the scope by which a module's records are read.
+func ReadScope(module string) string { return "ZohoCRM.modules." + strings.ToLower(module) + ".READ" }

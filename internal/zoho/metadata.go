@@ -94,7 +94,7 @@ func (f *fieldAnswer) field() Field {
 // readable fields.
 func (c *Client) Fields(ctx context.Context, module string) ([]Field, error) {
 	got, err := c.do(ctx, call{
-		name: "fields metadata of " + module, scope: "ZohoCRM.settings.fields.READ",
+		name: "fields metadata of " + module, scope: ScopeFields,
 		method: http.MethodGet, path: "/crm/v8/settings/fields",
 		params: url.Values{"module": {module}, "type": {"all"}}, // by default unused fields are left out
 		decode: decodeInto[fieldsAnswer],
@@ -125,7 +125,7 @@ func (c *Client) Users(ctx context.Context) ([]User, error) {
 	var all []User
 	for page := 1; ; page++ {
 		got, err := c.do(ctx, call{
-			name: "users", scope: "ZohoCRM.users.READ",
+			name: "users", scope: ScopeUsers,
 			method: http.MethodGet, path: "/crm/v8/users",
 			params: url.Values{"type": {"AllUsers"}, "page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(usersPage)}},
 			decode: decodeInto[usersAnswer],

@@ -184,7 +184,7 @@ func (c *Client) querySlice(ctx context.Context, q Query, columns []string) (*Pa
 		return nil, err
 	}
 	got, err := c.do(ctx, call{
-		name: q.call(), scope: "ZohoCRM.coql.READ and " + readScope(q.Module),
+		name: q.call(), scope: "ZohoCRM.coql.READ and " + ReadScope(q.Module),
 		method: http.MethodPost, path: "/crm/v8/coql", body: body, price: q.price(),
 		decode: func(from io.Reader, got *answer) (err error) {
 			got.page, err = decodePage(from)

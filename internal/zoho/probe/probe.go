@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"zohomirror/internal/zoho"
@@ -27,7 +26,7 @@ type Finding struct {
 // Run asks all questions about a module, by its API name. What was found before an error
 // is returned with it.
 func Run(ctx context.Context, config zoho.Config, module string, log *slog.Logger) ([]Finding, error) {
-	p := &prober{client: zoho.New(config, &ownToken{}, log), module: module, config: config, findings: []Finding{}}
+	p := &prober{client: zoho.New(config, &zoho.OwnToken{}, log), module: module, config: config, findings: []Finding{}}
 	defer p.client.Close()
 	for _, probe := range []func(context.Context) error{
 		p.host, p.conversions, p.drafts, p.literals, p.columns, p.longText, p.changeLog, p.deletedList, p.price,
@@ -37,29 +36,6 @@ func Run(ctx context.Context, config zoho.Config, module string, log *slog.Logge
 		}
 	}
 	return p.findings, nil
-}
-
-// ownToken is a token store for one process: a probe needs no database. It costs one of
-// the ten tokens that Zoho mints in ten minutes.
-type ownToken struct {
-	mu   sync.Mutex
-	kept zoho.StoredToken
-}
-
-// Token implements [zoho.TokenStore].
-func (o *ownToken) Token(context.Context, string) (zoho.StoredToken, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.kept, nil
-}
-
-// UpdateToken implements [zoho.TokenStore].
-func (o *ownToken) UpdateToken(ctx context.Context, _ string, update func(context.Context, zoho.StoredToken) (zoho.StoredToken, error)) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	token, err := update(ctx, o.kept)
-	o.kept = token
-	return err
 }
 
 // A prober asks one question after another.

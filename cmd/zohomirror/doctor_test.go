@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"zohomirror/internal/pgembed/pgtest"
+	"zohomirror/internal/zohosim"
+)
+
+// The exit status is the class of the first problem, for scripts; the lines are for people.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	zoho := zohosim.New(zohosim.Config{})
+	settings := settingsFor(t, zoho, pgtest.Database(t))
+	expect := func(status int, arguments string, says ...string) string {
+		t.Helper()
+		printed, complaints, got := output(t, settings, strings.Fields(arguments)...)
+		if got != status || complaints != "" {
+			t.Errorf("%s: exit %d, want %d: %s\n%s", arguments, got, status, complaints, printed)
+		}
+		for _, words := range says {
+			if !strings.Contains(printed, words) {
+				t.Errorf("%s does not say %q:\n%s", arguments, words, printed)
+			}
+		}
+		return printed
+	}
+	report := func(status int) (checks []map[string]any) {
+		t.Helper()
+		var whole struct {
+			OK     *bool            `json:"ok"`
+			Status *int             `json:"exit_status"`
+			Checks []map[string]any `json:"checks"`
+		}
+		if err := json.Unmarshal([]byte(expect(status, "doctor --json")), &whole); err != nil || whole.OK == nil || whole.Status == nil || *whole.OK != (status == 0) || *whole.Status != status {
+			t.Errorf("%v: %+v", err, whole)
+		}
+		return whole.Checks
+	}
+	expect(0, "doctor", "✓ settings: ", "✓ zoho token: ", "✓ scope ZohoCRM.coql.READ: granted\n", "– slack: SLACK_WEBHOOK_URL is not set")
+	if printed := expect(0, "doctor leads"); strings.Contains(printed, "deals") {
+		t.Errorf("of leads alone:\n%s", printed)
+	}
+	for _, check := range report(0) {
+		for _, key := range []string{"name", "state", "detail", "class"} {
+			if check[key] == nil {
+				t.Errorf("%v has no %s", check, key)
+			}
+		}
+	}
+
+	executeAt(t, settings["DATABASE_URL"], "ALTER TABLE deals DROP CONSTRAINT deals_stage_check, ADD CONSTRAINT deals_stage_check CHECK (stage IN ('Qualification'))")
+	expect(5, "doctor", "✗ picklists of deals: ", "    what to do: ", "zohomirror schema migration deals --apply")
+	zoho.SetScopes("ZohoCRM.modules.READ", "ZohoCRM.coql.READ", "ZohoCRM.settings.fields.READ")
+	expect(4, "doctor", "✗ scope ZohoCRM.users.READ: ", "✗ picklists of deals: ")
+	report(4)
+	well := settings["DATABASE_URL"]
+	settings["DATABASE_URL"] = "postgres://u:canary@127.0.0.1:1/db"
+	if printed := expect(3, "doctor", "✗ database: ", "– migrations: needs: database"); strings.Contains(printed, "canary") {
+		t.Errorf("a secret is told:\n%s", printed)
+	}
+	settings["SYNC_OVERLAP"] = "1s"
+	expect(2, "doctor", "✗ settings: SYNC_OVERLAP: must be at least 2s", "✗ database: ")
+	settings["DATABASE_URL"], settings["SYNC_OVERLAP"] = well, ""
+
+	if _, complaints, status := output(t, settings, "doctor", "nonsense"); status != 1 || !strings.Contains(complaints, `there is no module "nonsense"`) {
+		t.Errorf("%d %s", status, complaints)
+	}
+}
