@@ -41,7 +41,8 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
 	command := kong.Parse(&cli{}, kong.Name("zohomirror"), kong.UsageOnError(),
-		kong.Description("A queryable copy of Zoho CRM in your own PostgreSQL. Settings come from the environment: see .env.example."),
+		kong.Description("A queryable copy of Zoho CRM in your own PostgreSQL. Settings come from the environment: see .env.example. "+
+			"Exit status: 0 done; 1 failed, or what was asked is not so (check, verify, quarantine replay); 80 a command line that is not understood; doctor has statuses of its own."),
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err := command.Run(); err != nil {
 		os.Exit(complain(err))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/sethvargo/go-envconfig"
 
@@ -12,6 +11,11 @@ import (
 
 type migrateCmd struct {
 	Folder string `default:"migrations/org" help:"Where the org's own migrations stand; they come last. It need not be there."`
+	JSON   bool   `name:"json" help:"Print JSON: schema, the version that is in force now, and applied, the org's own migrations that were not there before."`
+}
+
+func (migrateCmd) Help() string {
+	return "It may run twice, and in two processes at once. It needs DATABASE_URL alone, and the owner of the tables."
 }
 
 func (c migrateCmd) Run(ctx context.Context) error {
@@ -19,19 +23,31 @@ func (c migrateCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := settings.Logger(os.Stderr)
+	log := settings.LoggerTo(stderr, stderr.terminal)
 	store, err := postgres.Open(ctx, settings.DatabaseURL, log)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	if err := store.Migrate(ctx); err != nil {
+	applied := []string{} // no list is null in JSON
+	err = stderr.during("migrating the database", func(come func(string)) error {
+		if err := store.Migrate(ctx); err != nil {
+			return err
+		}
+		come("the org's own migrations")
+		own, err := store.MigrateOrg(ctx, c.Folder)
+		applied = append(applied, own...)
 		return err
-	}
-	applied, err := store.MigrateOrg(ctx, c.Folder)
+	})
 	if err != nil {
 		return err
 	}
 	log.InfoContext(ctx, "the database is migrated", "schema", postgres.SchemaVersion, "org_migrations", len(applied))
+	if c.JSON {
+		return printJSON(struct {
+			Schema  int      `json:"schema"`
+			Applied []string `json:"applied"`
+		}{postgres.SchemaVersion, applied})
+	}
 	return nil
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -21,6 +19,11 @@ type syncCmd struct {
 	AcceptMassDelete bool   `help:"Mark as deleted what Zoho lists, however many rows that are."`
 	Since            string `help:"Read again from this point in time on, e.g. 2026-01-31T08:00:00Z; the same call goes on where the last one stopped."`
 	RunID            string `name:"run-id" help:"A UUID for the run. Repeated with the same id, the command prints the recorded outcome and does no work."`
+}
+
+func (syncCmd) Help() string {
+	return "Prints the run's result as JSON, in the form of GET /api/sync. Exit status 0 also where another run holds the module's lock (status skipped), " +
+		"and where more is left to read (more: true; run it again); 1 where the run failed."
 }
 
 func (c syncCmd) request() (request mirror.Request, err error) {
@@ -46,13 +49,16 @@ func (c syncCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return withMirror(ctx, func(m *mirror.Mirror) error {
-		result, err := m.Run(context.WithoutCancel(ctx), request)
-		for request.AcceptMassDelete && err == nil && result.More && ctx.Err() == nil {
-			result, err = m.Run(context.WithoutCancel(ctx), request) // the word is given once, for all that is listed
-		}
-		encoder := json.NewEncoder(os.Stdout)
-		encoder.SetIndent("", "  ")
-		if printed := encoder.Encode(result); printed != nil && err == nil {
+		var result mirror.Result
+		err := stderr.during("sync of "+c.Module, func(come func(string)) (err error) {
+			request.Progress = func(p mirror.Progress) { come(fmt.Sprintf("%d records", p.Rows)) }
+			result, err = m.Run(context.WithoutCancel(ctx), request)
+			for request.AcceptMassDelete && err == nil && result.More && ctx.Err() == nil {
+				result, err = m.Run(context.WithoutCancel(ctx), request) // the word is given once, for all that is listed
+			}
+			return err
+		})
+		if printed := printJSON(result); printed != nil && err == nil {
 			err = printed
 		}
 		return err
@@ -77,7 +83,7 @@ func openMirror(ctx context.Context) (*mirror.Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, settings, settings.Logger(os.Stderr))
+	return open(ctx, settings, settings.LoggerTo(stderr, stderr.terminal))
 }
 
 func open(ctx context.Context, settings *config.Config, log *slog.Logger) (*mirror.Mirror, error) {

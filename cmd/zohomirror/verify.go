@@ -21,6 +21,10 @@ type verifyCmd struct {
 	JSON   bool   `name:"json" help:"Print the last run's result as JSON."`
 }
 
+func (verifyCmd) Help() string {
+	return "As many runs as it takes; Ctrl-C stops it, and the same command goes on where it stopped. Exit status 1 where the mirror differs from the CRM, or a run failed."
+}
+
 func (c verifyCmd) Run(ctx context.Context) error {
 	return verify(ctx, c.Module, c.JSON, mirror.Request{Mode: mirror.ModeVerify, Deep: c.Deep})
 }
@@ -31,6 +35,10 @@ type repairCmd struct {
 	AcceptUnlisted   bool   `help:"Mark rows as deleted that Zoho neither shows nor lists as deleted."`
 	AcceptMassDelete bool   `help:"However many rows that are."`
 	JSON             bool   `name:"json" help:"Print the last run's result as JSON."`
+}
+
+func (repairCmd) Help() string {
+	return "As many runs as it takes; Ctrl-C stops it, and the same command goes on where it stopped. Exit status 1 where something is left to differ, or a run failed."
 }
 
 func (c repairCmd) Run(ctx context.Context) error {
@@ -55,13 +63,24 @@ func verify(ctx context.Context, module string, asJSON bool, request mirror.Requ
 	said := ""
 	say := func(what string) {
 		if what != said {
-			fmt.Fprintf(os.Stderr, "%s: %s\n", module, what)
+			fmt.Fprintf(stderr, "%s: %s\n", module, what)
 		}
 		said = what
 	}
 	return withMirror(ctx, func(m *mirror.Mirror) error {
 		for {
-			result, err := m.Run(context.WithoutCancel(ctx), request)
+			var result mirror.Result
+			err := stderr.during(request.Mode+" of "+module, func(come func(string)) (err error) {
+				request.Progress = func(p mirror.Progress) {
+					if p.Compared > 0 {
+						come(fmt.Sprintf("%d records compared", p.Compared))
+					} else { // what has changed is read first
+						come(fmt.Sprintf("%d records", p.Rows))
+					}
+				}
+				result, err = m.Run(context.WithoutCancel(ctx), request)
+				return err
+			})
 			wait := time.Duration(0)
 			switch {
 			case err != nil:

@@ -264,6 +264,7 @@ func (r *run) write(ctx context.Context, reader *reader, page *zoho.Page, end pa
 		return err
 	}
 	r.counts = r.counts.Plus(counts)
+	r.tell(Progress{})
 	r.log.DebugContext(ctx, "page written", "stream", reader.stream.Name, "rows", counts.Processed,
 		"inserted", counts.Inserted, "updated", counts.Updated, "unchanged", counts.Unchanged,
 		"quarantined", counts.Quarantined, "more", end.more)

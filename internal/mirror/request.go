@@ -24,7 +24,23 @@ type Request struct {
 	AcceptMassDelete bool // a person has looked: mark however many rows are listed as deleted
 	AcceptUnlisted   bool // mode repair: mark rows too that Zoho neither shows nor lists as deleted
 
+	// Progress is told after each page, and must not take long; nil: nobody is.
+	Progress func(Progress)
+
 	repeatable bool // RunID is the caller's
+}
+
+// Progress is how far a run has come.
+type Progress struct {
+	Rows     int64 // records read and written
+	Compared int64 // by a verification, former runs included
+}
+
+func (r *run) tell(p Progress) {
+	if r.request.Progress != nil {
+		p.Rows = r.counts.Processed
+		r.request.Progress(p)
+	}
 }
 
 // Modes of a run.

@@ -168,6 +168,7 @@ func (r *run) sweepIDs(ctx context.Context, v *postgres.Verification) error {
 		if err := r.claimed.Sweep(ctx, v, part); err != nil {
 			return err
 		}
+		r.tell(Progress{Compared: v.Checked})
 	}
 	return nil
 }
