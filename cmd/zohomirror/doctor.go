@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -29,6 +30,9 @@ func (doctorCmd) Help() string {
 		"The exit status is the class of the first problem: 2 settings, 3 database, 4 Zoho, 5 schema, 6 notifications; 0 where there is none."
 }
 
+// slackTest and sentryTest send what --notify asks for.
+var slackTest, sentryTest func(context.Context, *config.Config) error
+
 // A problem is told already; it gives the command its exit status.
 type problem int
 
@@ -38,12 +42,18 @@ func (p problem) Error() string { return fmt.Sprintf("a problem of class %d", in
 func (p problem) ExitCode() int { return int(p) }
 
 func (c doctorCmd) Run(ctx context.Context) error {
+	if c.Notify && (slackTest == nil || sentryTest == nil) {
+		return errors.New("this version sends no test: leave out --notify")
+	}
 	patient := doctor.Patient{
 		Environment: envconfig.OsLookuper(), Folder: c.Folder, UserAgent: userAgent(),
 		Log: logs.New(os.Stderr, logs.Options{Text: true, Plain: true, Level: slog.LevelError}), // a check says what is to be said
 		Open: func(ctx context.Context, settings *config.Config) (*mirror.Mirror, error) {
 			return open(ctx, settings, slog.New(slog.DiscardHandler))
 		},
+	}
+	if c.Notify {
+		patient.Slack, patient.Sentry = slackTest, sentryTest
 	}
 	names := c.Modules
 	if len(names) == 0 {

@@ -167,6 +167,7 @@ func (e *examination) check(ctx context.Context, class int, name string, needs [
 const (
 	settings   = "settings"
 	databaseIs = "database"
+	rights     = "rights"
 	migrations = "migrations"
 	token      = "zoho token"
 	fields     = "scope " + zoho.ScopeFields
@@ -180,7 +181,8 @@ func (e *examination) examine(ctx context.Context) {
 
 	e.check(ctx, ClassDatabase, databaseIs, nil, e.reach)
 	e.check(ctx, ClassDatabase, "connection string", nil, e.connection)
-	e.check(ctx, ClassDatabase, migrations, needs(databaseIs), e.migrations)
+	e.check(ctx, ClassDatabase, rights, needs(databaseIs), e.rights) // without them the migrations seem not to be there
+	e.check(ctx, ClassDatabase, migrations, needs(databaseIs, rights), e.migrations)
 	e.check(ctx, ClassDatabase, "row level security", needs(databaseIs, migrations), e.security)
 
 	e.check(ctx, ClassZoho, token, nil, e.token)
@@ -254,7 +256,8 @@ func (e *examination) reach(ctx context.Context) finding {
 
 // kinds say what follows from the kind of a connection string.
 var kinds = map[string]string{
-	postgres.KindSupabaseDirect: "it is reached over IPv6 only, which Vercel, GitHub Actions and many networks do not have: use the transaction pooler's string (port 6543) there",
+	postgres.KindSupabaseSession: "a function on Vercel or Cloud Run should use the transaction pooler's string (port 6543): here each connection waits for a free place",
+	postgres.KindSupabaseDirect:  "it is reached over IPv6 only, which Vercel, GitHub Actions and many networks do not have: use the transaction pooler's string (port 6543) there",
 }
 
 func (e *examination) connection(context.Context) finding {
@@ -276,12 +279,25 @@ func (e *examination) migrations(ctx context.Context) finding {
 	}
 	pending, err := e.store.PendingOrg(ctx, e.Folder)
 	switch {
+	case postgres.Denied(err):
+		return fine("schema %d; only the owner of the tables can see whether %s is applied", postgres.SchemaVersion, e.Folder)
 	case err != nil:
 		return failure(err)
 	case len(pending) > 0:
 		return wrong(fmt.Sprintf("%s holds migrations that are not applied: %s", e.Folder, strings.Join(pending, ", ")), "run: zohomirror migrate")
 	}
 	return fine("schema %d", postgres.SchemaVersion)
+}
+
+func (e *examination) rights(ctx context.Context) finding {
+	lacking, err := e.store.Lacking(ctx)
+	switch {
+	case err != nil:
+		return failure(err)
+	case len(lacking) > 0:
+		return wrong("this user may not write to "+strings.Join(lacking, ", "), "as the owner of the tables: GRANT zohomirror_service TO this user")
+	}
+	return fine("no table that a run writes to is closed to this user")
 }
 
 func (e *examination) security(ctx context.Context) finding {

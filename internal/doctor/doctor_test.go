@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,7 +154,7 @@ func TestAllIsWell(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	want := []string{"settings", "database", "connection string", "migrations", "row level security", "zoho token",
+	want := []string{"settings", "database", "connection string", "rights", "migrations", "row level security", "zoho token",
 		"scope ZohoCRM.modules.leads.READ", "scope ZohoCRM.modules.deals.READ", "scope ZohoCRM.coql.READ", "scope ZohoCRM.settings.fields.READ",
 		"scope ZohoCRM.users.READ", "edition and credits", "fields of leads", "picklists of leads", "fields of deals", "picklists of deals",
 		"slack", "sentry", "clock"}
@@ -319,7 +320,7 @@ func TestDatabase(t *testing.T) {
 	checks, named := o.examine(t)
 	expect(t, checks, doctor.ClassDatabase, "database")
 	says(checks, "database", "cannot be reached", "is it running")
-	if named["migrations"].Detail != "needs: database" || named["fields of leads"].Detail != "needs: migrations" || named["clock"].State != doctor.StateOK {
+	if named["rights"].Detail != "needs: database" || named["migrations"].Detail != "needs: database" || named["fields of leads"].Detail != "needs: migrations" || named["clock"].State != doctor.StateOK {
 		t.Errorf("%+v", checks)
 	}
 
@@ -367,6 +368,56 @@ func TestRowLevelSecurity(t *testing.T) {
 	}
 	_, advice, _ := strings.Cut(named["row level security"].Advice, ": ")
 	o.execute(t, advice) // and it can be taken at its word
+	checks, _ = o.examine(t)
+	expect(t, checks, 0)
+}
+
+// A user that may read and not write is found before its first run fails.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, zohosim.Config{})
+	u, err := url.Parse(o.settings["DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/") + "_analyst"
+	o.execute(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'password'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO %[1]s", name))
+	owner := o.settings["DATABASE_URL"]
+	t.Cleanup(func() {
+		ctx := context.Background() // the test's own has ended
+		conn, err := pgx.Connect(ctx, owner)
+		if err == nil {
+			_, err = conn.Exec(ctx, fmt.Sprintf("DROP OWNED BY %[1]s CASCADE; DROP ROLE %[1]s", name), pgx.QueryExecModeSimpleProtocol)
+			_ = conn.Close(ctx)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	u.User = url.UserPassword(name, "password")
+	o.settings["DATABASE_URL"] = u.String()
+	if err := os.Mkdir(o.Folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Folder, "20261124153000_own.sql"), []byte("-- +goose Up\nSELECT 1;\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store, err := postgres.Open(t.Context(), owner, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.MigrateOrg(t.Context(), o.Folder); err != nil {
+		t.Fatal(err)
+	}
+	checks, named := o.examine(t)
+	expect(t, checks, doctor.ClassDatabase, "rights")
+	if !strings.Contains(named["rights"].Detail, "leads") || !strings.Contains(named["rights"].Advice, "zohomirror_service") {
+		t.Errorf("%+v", named["rights"])
+	}
+	o.settings["DATABASE_URL"] = owner
+	o.execute(t, "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM "+name+"; GRANT zohomirror_service TO "+name)
+	o.settings["DATABASE_URL"] = u.String()
 	checks, _ = o.examine(t)
 	expect(t, checks, 0)
 }

@@ -48,6 +48,9 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
+// Denied reports whether the database refuses a user what it asks for.
+func Denied(err error) bool { return sqlState(err) == "42501" }
+
 // Exposed is what somebody may do with a relation of ours who should not, and the statement
 // that ends it.
 type Exposed struct {
@@ -99,9 +102,33 @@ func (s *Store) Exposed(ctx context.Context) ([]Exposed, error) {
 	return all, nil
 }
 
+// lacking: a user that is not the owner is bound by row level security, whose policies let
+// zohomirror_service in.
+const lacking = `
+SELECT c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = current_schema() AND c.relname = ANY ($1::text[])
+  AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')
+	AND (NOT row_security_active(c.oid)
+		OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'zohomirror_service' AND pg_has_role(oid, 'USAGE'))))
+ORDER BY 1`
+
+// Lacking lists tables that a run writes to and this user may not write to.
+func (s *Store) Lacking(ctx context.Context) ([]string, error) {
+	rows, err := s.pool.Query(ctx, lacking, append(crm.Modules(), "sync_runs", "sync_locks", "sync_watermarks", "sync_quarantine", "sync_tokens", "sync_metadata"))
+	if err != nil {
+		return nil, fmt.Errorf("read this user's rights: %w", conceal(err))
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read this user's rights: %w", conceal(err))
+	}
+	return names, nil
+}
+
 // Kinds of a connection string.
 const (
-	KindPlain               = "PostgreSQL"
+	KindPlain               = "not one of Supabase's"
 	KindSupabaseDirect      = "Supabase, direct"
 	KindSupabaseDedicated   = "Supabase, dedicated pooler (transaction mode)"
 	KindSupabaseSession     = "Supabase, session pooler"
