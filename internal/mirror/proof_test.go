@@ -59,11 +59,12 @@ func prove(t *testing.T, worker int) {
 			"twice":   func(rt *rapid.T) { n := number(1000); w.edit(n); w.edit(n) },
 			"all":     func(rt *rapid.T) { w.editAll() },
 			"convert": func(rt *rapid.T) { w.convert(number(1000), rapid.Bool().Draw(rt, "moves")) },
-			"delete":  func(rt *rapid.T) { w.remove(w.shown, number(1000), w.org.Delete) },
+			"delete":  func(rt *rapid.T) { w.remove(number(1000)) },
 			"mass":    func(rt *rapid.T) { w.removeMany() },
-			"purge":   func(rt *rapid.T) { w.remove(w.shown, number(1000), w.org.Purge) },
-			"emptied": func(rt *rapid.T) { w.remove(w.gone, number(1000), w.org.Purge) },
+			"purge":   func(rt *rapid.T) { w.purge(w.shown, number(1000)) },
+			"emptied": func(rt *rapid.T) { w.purge(w.gone, number(1000)) },
 			"restore": func(rt *rapid.T) { w.restore(number(1000), rapid.Bool().Draw(rt, "moves")) },
+			"returns": func(rt *rapid.T) { w.thereAndBack(rt, number(1000), rapid.Bool().Draw(rt, "moves")) },
 			"merge":   func(rt *rapid.T) { w.merge(number(1000), number(1000)) },
 			"quiet":   func(rt *rapid.T) { w.quiet(number(1000)) },
 			"misfit":  func(rt *rapid.T) { w.misfit(number(1000)) },
@@ -107,7 +108,7 @@ func newWorld(t *testing.T, rt *rapid.T, with *org) *world {
 		LosersPermanent: rapid.Bool().Draw(rt, "losers are permanent"),
 		SinceExclusive:  rapid.Bool().Draw(rt, "since is exclusive"),
 	}
-	w := &world{size: size, quietly: map[string]bool{}, removed: map[string]bool{}, without: map[string]bool{},
+	w := &world{size: size, losersPermanent: unknowns.LosersPermanent, quietly: map[string]bool{}, removed: map[string]bool{}, without: map[string]bool{},
 		deletedAt: map[string][]time.Time{}, purgedAt: map[string]time.Time{}, versions: map[string][]zohosim.Record{}, held: map[string]string{},
 		repointed: map[string]bool{}, planned: map[string]bool{"are listed as deleted at once": config.MassDelete < 100 && size > 200}}
 	w.lag = time.Duration(rapid.IntRange(0, 59).Draw(rt, "lag")) * time.Second

@@ -30,12 +30,13 @@ type world struct {
 	removed map[string]bool // fields that are gone
 	without map[string]bool // fields that have ever been
 
+	losersPermanent bool // of a merge
 	deals, accounts []string
 	repointed       map[string]bool // deals whose account a merge has moved
 	planned         map[string]bool // what a run may fail by
 
 	deletedAt map[string][]time.Time      // of records that are, or once were, deleted
-	purgedAt  map[string]time.Time        // of those that were purged from the bin
+	purgedAt  map[string]time.Time        // of those that are gone for good
 	versions  map[string][]zohosim.Record // of all records, in their order
 	held      map[string]string           // modified_time of all rows the mirror ever held
 }
@@ -141,15 +142,25 @@ func (w *world) convert(which int, moves bool) {
 	}
 }
 
-func (w *world) remove(from func(bool) []string, which int, how func(string, ...string)) {
-	if id, ok := pick(from(which%5 == 0), which); ok {
-		_, live := w.org.Truth("Leads")[id]
-		how("Leads", id)
-		if live {
-			w.deletedAt[id] = append(w.deletedAt[id], w.org.Now())
-		} else if w.purgedAt[id].IsZero() {
-			w.purgedAt[id] = w.org.Now()
-		}
+func (w *world) remove(which int) {
+	if id, ok := pick(w.shown(which%5 == 0), which); ok {
+		w.org.Delete("Leads", id)
+		w.deletedAt[id] = append(w.deletedAt[id], w.org.Now())
+	}
+}
+
+// purge deletes for good, from the bin or from among the others.
+func (w *world) purge(from func(bool) []string, which int) {
+	id, ok := pick(from(which%5 == 0), which)
+	if !ok {
+		return
+	}
+	if _, live := w.org.Truth("Leads")[id]; live {
+		w.deletedAt[id] = append(w.deletedAt[id], w.org.Now())
+	}
+	w.org.Purge("Leads", id)
+	if w.purgedAt[id].IsZero() {
+		w.purgedAt[id] = w.org.Now()
 	}
 }
 
@@ -183,10 +194,25 @@ func (w *world) removeMany() {
 // restore brings a record back. One whose deletion no run has seen, and whose time does not
 // move, must be shown again once it is no longer listed: nothing else would tell of it.
 func (w *world) restore(which int, moves bool) {
-	id, ok := pick(w.gone(false), which)
+	if id, ok := pick(w.gone(false), which); ok {
+		w.bringBack(id, which, moves)
+	}
+}
+
+// thereAndBack is a deletion that a run has time to see, and a restore.
+func (w *world) thereAndBack(rt *rapid.T, which int, moves bool) {
+	id, ok := pick(w.shown(false), which)
 	if !ok {
 		return
 	}
+	w.org.Delete("Leads", id)
+	w.deletedAt[id] = append(w.deletedAt[id], w.org.Now())
+	w.pass(w.lag)
+	w.tick(rt)
+	w.bringBack(id, which, moves)
+}
+
+func (w *world) bringBack(id string, which int, moves bool) {
 	moves = moves || w.onlyRepair(id)
 	w.org.Restore("Leads", id, moves)
 	if _, back := w.org.Truth("Leads")[id]; !back {
@@ -220,6 +246,9 @@ func (w *world) merge(master, loser int) {
 	if ok && to != from {
 		w.org.Merge("Leads", to, from)
 		w.deletedAt[from] = append(w.deletedAt[from], w.org.Now())
+		if w.losersPermanent {
+			w.purgedAt[from] = w.org.Now()
+		}
 		delete(w.quietly, to)
 	}
 }
