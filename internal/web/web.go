@@ -34,7 +34,7 @@ const (
 func New(m *mirror.Mirror, secret string, log *slog.Logger) http.Handler {
 	s := &server{mirror: m, open: secret != "", secret: sha256.Sum256([]byte(secret)), log: log, judging: make(chan struct{}, 1)}
 	r := chi.NewRouter()
-	r.Use(traced, s.recover, noStore)
+	r.Use(traced, s.recover, hardened)
 	r.Get("/healthz", s.health)
 	r.With(s.authorize).Get("/api/sync", s.sync)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
@@ -69,16 +69,8 @@ func answer(w http.ResponseWriter, status int, body any) {
 		panic(err) // our own types
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n')) // a caller that left needs no answer
-}
-
-func noStore(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		next.ServeHTTP(w, r)
-	})
 }
 
 // traced lets every line of the log say which of the platform's requests it belongs to.
