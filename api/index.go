@@ -37,7 +37,7 @@ func build() http.Handler {
 	if err != nil {
 		return broken(err)
 	}
-	return &resting{Handler: web.New(m, settings.CronSecret, log), rest: m.Rest}
+	return &resting{Handler: web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview)), rest: m.Rest}
 }
 
 // resting leaves nothing open when the last request has been answered: from its answer to

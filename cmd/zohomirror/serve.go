@@ -36,11 +36,12 @@ func serve(ctx context.Context, settings *config.Config, listener net.Listener, 
 		return err
 	}
 	defer m.Close()
-	if settings.CronSecret == "" {
+	if settings.CronSecret == "" && settings.Google.Audience == "" {
 		log.WarnContext(ctx, "CRON_SECRET is not set: every call will be refused")
 	}
 	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", versionText())
-	return web.Serve(ctx, listener, web.New(m, settings.CronSecret, log), settings.Mirror.Deadline, m.Stop, log)
+	handler := web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview))
+	return web.Serve(ctx, listener, handler, settings.Mirror.Deadline, m.Stop, log)
 }
 
 func userAgent() string { return "zohomirror/" + versionText() }
