@@ -54,18 +54,15 @@ func newGoogle(g Google) *google {
 		transport.DisableKeepAlives = true
 		g.Transport = transport
 	}
-	client := &http.Client{
-		Transport:     certificates{g.Transport},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	validator, err := idtoken.NewValidator(&idtoken.ValidatorOptions{Client: client})
+	validator, err := idtoken.NewValidator(&idtoken.ValidatorOptions{Client: &http.Client{Transport: certificates{g.Transport}}})
 	if err != nil {
 		panic(err) // it fails for no options of ours
 	}
 	return &google{Google: g, validator: validator, turn: make(chan struct{}, 1)}
 }
 
-// certificates marks every way in which Google's answer is not had, redirects included.
+// certificates marks every way in which Google's answer is not had. A redirect is one of
+// them, so that none is followed.
 type certificates struct{ http.RoundTripper }
 
 func (c certificates) RoundTrip(r *http.Request) (*http.Response, error) {
