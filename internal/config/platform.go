@@ -1,7 +1,10 @@
 package config
 
 import (
+	"context"
 	"strconv"
+
+	"github.com/sethvargo/go-envconfig"
 
 	"zohomirror/internal/web"
 )
@@ -33,4 +36,13 @@ func (r *reader) boolean(name, value string) bool {
 		r.problem(name, "must be true or false")
 	}
 	return b
+}
+
+// LoadPort reads only where the server listens.
+func LoadPort(ctx context.Context, from envconfig.Lookuper) (int, error) {
+	r, err := read(ctx, from)
+	if err != nil {
+		return 0, err
+	}
+	return r.integer("PORT", r.env.Port, 1, 65535), r.failure()
 }
