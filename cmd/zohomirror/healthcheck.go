@@ -12,13 +12,13 @@ import (
 	"zohomirror/internal/config"
 )
 
-type healthcheckCmd struct{}
+type healthCmd struct{}
 
 // healthLimit is less than what container engines wait.
 const healthLimit = 5 * time.Second
 
 // Run asks the server on this machine, for images in which nothing else could.
-func (healthcheckCmd) Run(ctx context.Context) error {
+func (healthCmd) Run(ctx context.Context) error {
 	port, err := config.LoadPort(ctx, envconfig.OsLookuper())
 	if err != nil {
 		return err

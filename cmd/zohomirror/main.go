@@ -20,19 +20,19 @@ import (
 var version = ""
 
 type cli struct {
-	Serve       serveCmd       `cmd:"" help:"Answer a scheduler's calls over HTTP."`
-	Migrate     migrateCmd     `cmd:"" help:"Bring the database's schema up to this version."`
-	Sync        syncCmd        `cmd:"" help:"Run one module once and print the result."`
-	Status      statusCmd      `cmd:"" help:"Print how each module stands, a line each."`
-	Check       checkCmd       `cmd:"" help:"Say whether the modules are healthy, by the exit status."`
-	Quarantine  quarantineCmd  `cmd:"" help:"List, show and replay the records that do not fit."`
-	Verify      verifyCmd      `cmd:"" help:"Prove that a module's mirror equals the CRM, or say in what it differs."`
-	Repair      repairCmd      `cmd:"" help:"Compare a module with its mirror and mend what differs."`
-	Schema      schemaCmd      `cmd:"" help:"Compare the org with the catalogue and the tables, and bring these in line."`
-	Probe       probeCmd       `cmd:"" help:"Ask your Zoho, by reading only, what its documentation leaves open."`
-	Demo        demoCmd        `cmd:"" help:"Show it all at work: a throw-away PostgreSQL, a simulated Zoho, the server and its scheduler."`
-	Healthcheck healthcheckCmd `cmd:"" help:"Ask the server on this machine whether it is well, for containers."`
-	Version     versionCmd     `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Answer a scheduler's calls over HTTP."`
+	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up to this version."`
+	Sync       syncCmd       `cmd:"" help:"Run one module once and print the result."`
+	Status     statusCmd     `cmd:"" help:"Print how each module stands, a line each."`
+	Check      checkCmd      `cmd:"" help:"Say whether the modules are healthy, by the exit status."`
+	Quarantine quarantineCmd `cmd:"" help:"List, show and replay the records that do not fit."`
+	Verify     verifyCmd     `cmd:"" help:"Prove that a module's mirror equals the CRM, or say in what it differs."`
+	Repair     repairCmd     `cmd:"" help:"Compare a module with its mirror and mend what differs."`
+	Schema     schemaCmd     `cmd:"" help:"Compare the org with the catalogue and the tables, and bring these in line."`
+	Probe      probeCmd      `cmd:"" help:"Ask your Zoho, by reading only, what its documentation leaves open."`
+	Demo       demoCmd       `cmd:"" help:"Show it all at work: a throw-away PostgreSQL, a simulated Zoho, the server and its scheduler."`
+	Health     healthCmd     `cmd:"" name:"healthcheck" help:"Ask the server on this machine whether it is well, for containers."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 func main() {

@@ -56,6 +56,6 @@ func (t ticker) tick(ctx context.Context, module *crm.Module) (more bool) {
 			t.log.ErrorContext(ctx, "a run ended in a panic", "module", module.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
-	result, err := t.run(context.WithoutCancel(ctx), mirror.Request{Module: module, Trigger: "ticker"})
+	result, err := t.run(context.WithoutCancel(ctx), mirror.Request{Module: module, Trigger: mirror.TriggerTicker})
 	return err == nil && result.More
 }
