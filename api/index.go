@@ -3,12 +3,13 @@
 package zohomirror
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sethvargo/go-envconfig"
 	_ "github.com/vercel/go-bridge/go/bridge" // pinned: the builder's own main imports it
@@ -31,28 +32,38 @@ func build() http.Handler {
 		return broken(err)
 	}
 	log := settings.Logger(os.Stdout)
+	settings.Zoho.UserAgent = "zohomirror/" + cmp.Or(os.Getenv("VERCEL_GIT_COMMIT_SHA"), os.Getenv("VERCEL_DEPLOYMENT_ID"), "dev")
 	m, err := mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, log)
 	if err != nil {
 		return broken(err)
 	}
-	return web.New(m, settings.CronSecret, log)
+	return &resting{Handler: web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview)), rest: m.Rest}
 }
 
-// broken answers everything with what is wrong with the settings: their names, no value.
+// resting leaves nothing open when the last request has been answered: from its answer to
+// its next call a function is frozen, and a frozen connection is one that the database lacks.
+type resting struct {
+	http.Handler
+	rest   func()
+	atWork atomic.Int64
+}
+
+func (h *resting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.atWork.Add(1)
+	defer func() {
+		if h.atWork.Add(-1) == 0 {
+			h.rest()
+		}
+	}()
+	h.Handler.ServeHTTP(w, r)
+}
+
+// broken says which settings are wrong.
 func broken(cause error) http.Handler {
 	problems := []string{cause.Error()}
 	var settings *config.Error
 	if errors.As(cause, &settings) {
 		problems = settings.Problems
 	}
-	body, err := json.Marshal(map[string]any{"error": "the settings cannot be used", "problems": problems, "hint": "set them in the project's environment variables, then deploy again"})
-	if err != nil {
-		panic(err) // strings
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusInternalServerError)
-		_, _ = w.Write(body) // a caller that left needs no answer
-	})
+	return web.Broken(problems)
 }

@@ -128,7 +128,7 @@ func (d *demo) run(ctx context.Context) (err error) {
   Ctrl-C ends it and leaves nothing behind.
 
 `, d.settings.CronSecret, d.settings.Port, database.URL("postgres"))
-	return serve(ctx, d.settings, d.listener, d.settings.Logger(os.Stderr))
+	return serve(ctx, d.settings, d.listener, d.settings.Logger(os.Stderr), 0)
 }
 
 // load makes the demo's settings. What the environment says of the server, the sync and

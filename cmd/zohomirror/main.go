@@ -32,6 +32,7 @@ type cli struct {
 	Schema     schemaCmd     `cmd:"" help:"Compare the org with the catalogue and the tables, and bring these in line."`
 	Probe      probeCmd      `cmd:"" help:"Ask your Zoho, by reading only, what its documentation leaves open."`
 	Demo       demoCmd       `cmd:"" help:"Show it all at work: a throw-away PostgreSQL, a simulated Zoho, the server and its scheduler."`
+	Health     healthCmd     `cmd:"" name:"healthcheck" help:"Ask the server on this machine whether it is well, for containers."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"github.com/sethvargo/go-envconfig"
 
@@ -13,9 +15,19 @@ import (
 	"zohomirror/internal/web"
 )
 
-type serveCmd struct{}
+type serveCmd struct {
+	Every time.Duration `help:"Run every module this often by itself, on a box without a scheduler: e.g. 15m."`
+}
 
-func (serveCmd) Run(ctx context.Context) error {
+// Validate implements kong's check of the flags.
+func (c serveCmd) Validate() error {
+	if c.Every != 0 && c.Every < time.Second {
+		return errors.New("--every takes a duration of at least 1s, such as 15m")
+	}
+	return nil
+}
+
+func (c serveCmd) Run(ctx context.Context) error {
 	settings, err := config.Load(ctx, envconfig.OsLookuper())
 	if err != nil {
 		return err
@@ -25,22 +37,31 @@ func (serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, settings, listener, log)
+	return serve(ctx, settings, listener, log, c.Every)
 }
 
-// serve answers on the listener until ctx ends.
-func serve(ctx context.Context, settings *config.Config, listener net.Listener, log *slog.Logger) error {
+// serve answers on the listener until ctx ends. With every above zero it ticks as well.
+func serve(ctx context.Context, settings *config.Config, listener net.Listener, log *slog.Logger, every time.Duration) error {
 	settings.Zoho.UserAgent = userAgent()
 	m, err := mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, log)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if settings.CronSecret == "" {
+	if every > 0 {
+		ticking, cancel := context.WithCancel(ctx)
+		wait := ticker{every, m.Run, log}.start(ticking)
+		defer func() {
+			cancel()
+			m.Stop() // unless the server's end has done so
+			wait()
+		}()
+	} else if settings.CronSecret == "" && settings.Google.Audience == "" {
 		log.WarnContext(ctx, "CRON_SECRET is not set: every call will be refused")
 	}
 	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", versionText())
-	return web.Serve(ctx, listener, web.New(m, settings.CronSecret, log), settings.Mirror.Deadline, m.Stop, log)
+	handler := web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview))
+	return web.Serve(ctx, listener, handler, settings.Mirror.Deadline, m.Stop, log)
 }
 
 func userAgent() string { return "zohomirror/" + versionText() }

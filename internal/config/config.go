@@ -17,6 +17,7 @@ import (
 
 	"zohomirror/internal/mirror"
 	"zohomirror/internal/notify"
+	"zohomirror/internal/web"
 	"zohomirror/internal/zoho"
 )
 
@@ -27,6 +28,8 @@ type Config struct {
 	Zoho        zoho.Config
 	Mirror      mirror.Config
 	Notify      notify.Config
+	Google      web.Google
+	Preview     bool   // a deployment that must not sync
 	Dashboard   string // its password; empty: there is none
 	Port        int
 	LogFormat   string // json, text, or empty: text on a terminal
@@ -60,6 +63,10 @@ type environment struct {
 	Dashboard    string `env:"DASHBOARD_PASSWORD"`
 	Schedule     string `env:"SYNC_SCHEDULE, default=*/15 * * * *"`
 	AlertAfter   string `env:"STALE_AFTER, default=1h"`
+	Audience     string `env:"OIDC_AUDIENCE"`
+	Account      string `env:"OIDC_SERVICE_ACCOUNT"`
+	TrustRun     string `env:"OIDC_TRUST_CLOUD_RUN, default=false"`
+	SyncPreview  string `env:"SYNC_PREVIEW, default=false"`
 	VercelEnv    string `env:"VERCEL_ENV"`
 	VercelHost   string `env:"VERCEL_PROJECT_PRODUCTION_URL"`
 	CloudRun     string `env:"K_SERVICE"`
@@ -93,6 +100,8 @@ func Load(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
 	c.Mirror = r.mirror()
 	c.Notify = r.notify()
 	c.Mirror.AlertAfter = c.Notify.StaleAfter
+	c.Google = r.google()
+	c.Preview = r.preview()
 	c.Dashboard = r.env.Dashboard
 	if n := len(c.Dashboard); n > 0 && n < 12 {
 		r.problem("DASHBOARD_PASSWORD", "must have at least 12 characters: whoever can reach the server can try to guess it")

@@ -59,21 +59,23 @@ func TestEachSetting(t *testing.T) {
 		"addresses": {map[string]string{"ZOHO_DC": "", "ZOHO_ACCOUNTS_URL": "accounts.zoho.eu", "ZOHO_API_URL": "http://127.0.0.1:9000/"}, func(c *Config) {
 			c.Zoho.AccountsURL, c.Zoho.APIURL = "https://accounts.zoho.eu", "http://127.0.0.1:9000"
 		}},
-		"address wins":     {map[string]string{"ZOHO_API_URL": "https://sandbox.zohoapis.com"}, func(c *Config) { c.Zoho.APIURL = "https://sandbox.zohoapis.com" }},
-		"deadline":         {map[string]string{"SYNC_DEADLINE": "20s"}, func(c *Config) { c.Mirror.Deadline = 20 * time.Second }},
-		"overlap":          {map[string]string{"SYNC_OVERLAP": "2s"}, func(c *Config) { c.Mirror.Overlap = 2 * time.Second }},
-		"stale":            {map[string]string{"LOCK_STALE_AFTER": "1h"}, func(c *Config) { c.Mirror.StaleAfter = time.Hour }},
-		"mass delete":      {map[string]string{"SYNC_MASS_DELETE_PERCENT": "20"}, func(c *Config) { c.Mirror.MassDelete = 20 }},
-		"page":             {map[string]string{"SYNC_PAGE_SIZE": "1"}, func(c *Config) { c.Mirror.PageSize = 1 }},
-		"port":             {map[string]string{"PORT": "1"}, func(c *Config) { c.Port = 1 }},
-		"format":           {map[string]string{"LOG_FORMAT": "text"}, func(c *Config) { c.LogFormat = "text" }},
-		"cloud run":        {map[string]string{"K_SERVICE": "mirror", "GOOGLE_CLOUD_PROJECT": "p"}, func(c *Config) { c.CloudRun, c.CloudProject = true, "p" }},
-		"level":            {map[string]string{"LOG_LEVEL": "warn"}, func(c *Config) { c.LogLevel = slog.LevelWarn }},
-		"retention":        {map[string]string{"RUN_RETENTION": "48h"}, func(c *Config) { c.Mirror.Retention = 48 * time.Hour }},
-		"slack":            {map[string]string{"SLACK_WEBHOOK_URL": "https://h/T"}, func(c *Config) { c.Notify.SlackWebhook = "https://h/T" }},
-		"sentry":           {map[string]string{"SENTRY_DSN": "https://k@h/1"}, func(c *Config) { c.Notify.SentryDSN = "https://k@h/1" }},
-		"environment":      {map[string]string{"SENTRY_ENVIRONMENT": "test", "VERCEL_ENV": "preview"}, func(c *Config) { c.Notify.Environment = "test" }},
-		"on Vercel":        {map[string]string{"VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app"}, func(c *Config) { c.Notify.Environment, c.Notify.PublicURL = "preview", "https://x.vercel.app" }},
+		"address wins": {map[string]string{"ZOHO_API_URL": "https://sandbox.zohoapis.com"}, func(c *Config) { c.Zoho.APIURL = "https://sandbox.zohoapis.com" }},
+		"deadline":     {map[string]string{"SYNC_DEADLINE": "20s"}, func(c *Config) { c.Mirror.Deadline = 20 * time.Second }},
+		"overlap":      {map[string]string{"SYNC_OVERLAP": "2s"}, func(c *Config) { c.Mirror.Overlap = 2 * time.Second }},
+		"stale":        {map[string]string{"LOCK_STALE_AFTER": "1h"}, func(c *Config) { c.Mirror.StaleAfter = time.Hour }},
+		"mass delete":  {map[string]string{"SYNC_MASS_DELETE_PERCENT": "20"}, func(c *Config) { c.Mirror.MassDelete = 20 }},
+		"page":         {map[string]string{"SYNC_PAGE_SIZE": "1"}, func(c *Config) { c.Mirror.PageSize = 1 }},
+		"port":         {map[string]string{"PORT": "1"}, func(c *Config) { c.Port = 1 }},
+		"format":       {map[string]string{"LOG_FORMAT": "text"}, func(c *Config) { c.LogFormat = "text" }},
+		"cloud run":    {map[string]string{"K_SERVICE": "mirror", "GOOGLE_CLOUD_PROJECT": "p"}, func(c *Config) { c.CloudRun, c.CloudProject = true, "p" }},
+		"level":        {map[string]string{"LOG_LEVEL": "warn"}, func(c *Config) { c.LogLevel = slog.LevelWarn }},
+		"retention":    {map[string]string{"RUN_RETENTION": "48h"}, func(c *Config) { c.Mirror.Retention = 48 * time.Hour }},
+		"slack":        {map[string]string{"SLACK_WEBHOOK_URL": "https://h/T"}, func(c *Config) { c.Notify.SlackWebhook = "https://h/T" }},
+		"sentry":       {map[string]string{"SENTRY_DSN": "https://k@h/1"}, func(c *Config) { c.Notify.SentryDSN = "https://k@h/1" }},
+		"environment":  {map[string]string{"SENTRY_ENVIRONMENT": "test", "VERCEL_ENV": "production"}, func(c *Config) { c.Notify.Environment = "test" }},
+		"on Vercel": {map[string]string{"VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app"}, func(c *Config) {
+			c.Preview, c.Notify.Environment, c.Notify.PublicURL = true, "preview", "https://x.vercel.app"
+		}},
 		"public address":   {map[string]string{"PUBLIC_URL": "https://m.example.com/", "VERCEL_PROJECT_PRODUCTION_URL": "x"}, func(c *Config) { c.Notify.PublicURL = "https://m.example.com" }},
 		"dashboard":        {map[string]string{"DASHBOARD_PASSWORD": "open sesame 7"}, func(c *Config) { c.Dashboard = "open sesame 7" }},
 		"schedule":         {map[string]string{"SYNC_SCHEDULE": "0 * * * *"}, func(c *Config) { c.Notify.Schedule = "0 * * * *" }},
@@ -126,6 +128,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 		"ZOHO_ACCOUNTS_URL": "https://" + canary + "/path", "SYNC_DEADLINE": canary, "SYNC_OVERLAP": "1s", "LOCK_STALE_AFTER": "-1s",
 		"SYNC_PAGE_SIZE": "2001", "SYNC_MASS_DELETE_PERCENT": "101", "PORT": "70000", "RUN_RETENTION": "47h", "SLACK_WEBHOOK_URL": canary, "SENTRY_DSN": "http://" + canary + ".com/1",
 		"PUBLIC_URL": "ftp://" + canary, "DASHBOARD_PASSWORD": canary, "SYNC_SCHEDULE": canary, "STALE_AFTER": canary, "LOG_FORMAT": canary, "LOG_LEVEL": canary,
+		"OIDC_AUDIENCE": canary, "OIDC_TRUST_CLOUD_RUN": canary, "SYNC_PREVIEW": canary,
 	}))
 	var problem *Error
 	if !errors.As(err, &problem) {
@@ -139,7 +142,8 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	want := map[string]bool{}
 	for _, name := range strings.Fields(`DATABASE_URL ZOHO_CLIENT_ID ZOHO_CLIENT_SECRET ZOHO_REFRESH_TOKEN ZOHO_DC ZOHO_API_URL ZOHO_ACCOUNTS_URL
 		SYNC_DEADLINE SYNC_OVERLAP LOCK_STALE_AFTER SYNC_PAGE_SIZE SYNC_MASS_DELETE_PERCENT PORT LOG_FORMAT LOG_LEVEL
-		RUN_RETENTION SLACK_WEBHOOK_URL SENTRY_DSN PUBLIC_URL DASHBOARD_PASSWORD SYNC_SCHEDULE STALE_AFTER`) {
+		RUN_RETENTION SLACK_WEBHOOK_URL SENTRY_DSN PUBLIC_URL DASHBOARD_PASSWORD SYNC_SCHEDULE STALE_AFTER
+		OIDC_SERVICE_ACCOUNT OIDC_TRUST_CLOUD_RUN SYNC_PREVIEW`) {
 		want[name] = true
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
@@ -171,6 +175,10 @@ func TestBadSettings(t *testing.T) {
 		{"SYNC_PAGE_SIZE", "0", "from 1 to 2000"},
 		{"PORT", "http", "from 1 to 65535"},
 		{"CRON_SECRET", "'quoted'", "stands in quotes"},
+		{"OIDC_SERVICE_ACCOUNT", "s@p", "OIDC_AUDIENCE: is missing"},
+		{"OIDC_AUDIENCE", "https://m", "OIDC_SERVICE_ACCOUNT: is missing"},
+		{"OIDC_TRUST_CLOUD_RUN", "true", "for Cloud Run alone"},
+		{"SYNC_PREVIEW", "yes", "true or false"},
 	} {
 		if _, err := load(t, map[string]string{c.name: c.value}); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s=%s: %v, want %q", c.name, c.value, err, c.says)

@@ -38,7 +38,7 @@ func TestDatabaseRestarts(t *testing.T) {
 	})
 	w := migrated(t, server.URL("postgres"))
 	w.begin(t)
-	w.tick = w.serve(t).tick // its pool outlives the restarts
+	w.tick = w.deployed(t).tick // its pool outlives the restarts
 	for _, away := range []bool{false, true} {
 		before := w.ready(t)
 		w.link.strike(moment{w.clean.requests / 2, false}, func() verdict {

@@ -17,7 +17,7 @@ import (
 func TestTwoDeployments(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	deployments := []*deployment{w.serve(t), w.serve(t)}
+	deployments := []*deployment{w.deployed(t), w.deployed(t)}
 	w.tick = deployments[0].tick
 	var callers sync.WaitGroup
 	for i := range 6 {
@@ -202,7 +202,7 @@ func TestWrongClock(t *testing.T) {
 				if !silent { // ten overlaps are how wrong our clock may be where Zoho does not say its time
 					w.settings["SYNC_OVERLAP"] = "3s"
 				}
-				d := w.serve(t)
+				d := w.deployed(t)
 				w.tick = d.tick
 				for round := range 8 {
 					w.wire.strike(3, always, meanwhile(func() {

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	build = sync.OnceValues(func() (string, error) { return buildBinary(folder) })
+	bootstrap = sync.OnceValues(func() (string, error) { return buildFunction(folder) })
 	status := pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
 		store, err := postgres.Open(ctx, databaseURL, slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -46,8 +47,8 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// build returns the path of the real binary, built once.
-var build func() (string, error)
+// build returns the path of the real binary, built once, and bootstrap that of the function.
+var build, bootstrap func() (string, error)
 
 func buildBinary(folder string) (string, error) {
 	path := filepath.Join(folder, "zohomirror")

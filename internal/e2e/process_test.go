@@ -131,15 +131,25 @@ func (p *process) struck(t *testing.T, strike func(signal func(syscall.Signal)))
 	close(begun)
 }
 
-// A deployment is a `zohomirror serve` at work.
+// A deployment is a `zohomirror serve` at work, or the function on its platform.
 type deployment struct {
-	*exec.Cmd
-	world   *world
-	address string
-	ended   chan struct{} // closed when it has printed its last
+	*exec.Cmd           // of the server alone
+	platform  *platform // of the function alone
+	world     *world
+	address   string
+	ended     chan struct{} // closed when the server has printed its last
 }
 
-// serve starts a deployment that is asked to end with the test.
+// deployed is what the suite runs on.
+func (w *world) deployed(t *testing.T, settings ...string) *deployment {
+	t.Helper()
+	if builtFunction != "" {
+		return w.function(t, settings...)
+	}
+	return w.serve(t, settings...)
+}
+
+// serve starts a server that is asked to end with the test.
 func (w *world) serve(t *testing.T, settings ...string) *deployment {
 	t.Helper()
 	for range 5 { // another program may take the port that was free

@@ -16,7 +16,7 @@ func TestRefreshTokenRevoked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.begin(t)
-	w.tick = w.serve(t).tick
+	w.tick = w.deployed(t).tick
 	before := w.ready(t)
 	w.ExpireTokens()
 	const ticks = 3

@@ -53,6 +53,13 @@ func Open(ctx context.Context, config Config, source zoho.Config, databaseURL st
 // Ping reports whether the database answers.
 func (m *Mirror) Ping(ctx context.Context) error { return m.db.Ping(ctx) }
 
+// Rest ends all connections, for a process that may be frozen from now on. It goes on
+// working: the next run connects anew.
+func (m *Mirror) Rest() {
+	m.db.Rest()
+	m.zoho.Close()
+}
+
 // Close ends all connections. No run may be under way.
 func (m *Mirror) Close() {
 	m.db.Close()

@@ -60,6 +60,7 @@ const (
 	TriggerGoogle    = postgres.TriggerGoogle
 	TriggerPgNet     = postgres.TriggerPgNet
 	TriggerCurl      = postgres.TriggerCurl
+	TriggerTicker    = postgres.TriggerTicker
 	TriggerOther     = postgres.TriggerOther
 )
 

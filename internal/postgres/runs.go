@@ -128,6 +128,7 @@ const (
 	TriggerGoogle    = "cloud-scheduler"
 	TriggerPgNet     = "pg_net"
 	TriggerCurl      = "curl"
+	TriggerTicker    = "ticker"
 	TriggerOther     = "other"
 )
 

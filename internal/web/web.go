@@ -5,7 +5,6 @@ package web
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -29,14 +27,20 @@ const (
 	healthLimit = 3 * time.Second // for the database to answer
 )
 
+// An Option changes what New returns.
+type Option func(*server)
+
 // New returns the router. Only callers that know the secret may sync; an empty secret lets
-// nobody in.
-func New(m *mirror.Mirror, secret string, log *slog.Logger) http.Handler {
+// nobody in, but for those that an option names.
+func New(m *mirror.Mirror, secret string, log *slog.Logger, options ...Option) http.Handler {
 	s := &server{mirror: m, open: secret != "", secret: sha256.Sum256([]byte(secret)), log: log, judging: make(chan struct{}, 1)}
+	for _, option := range options {
+		option(s)
+	}
 	r := chi.NewRouter()
-	r.Use(traced, s.recover, noStore)
+	r.Use(traced, s.recover, hardened)
 	r.Get("/healthz", s.health)
-	r.With(s.authorize).Get("/api/sync", s.sync)
+	r.With(s.authorize, s.refusePreview).Get("/api/sync", s.sync)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusNotFound, failure{Error: "there is nothing here", Hint: "see GET /api/sync?module=leads and GET /healthz"})
 	})
@@ -54,6 +58,8 @@ type server struct {
 	log    *slog.Logger
 
 	judging chan struct{} // holds one place for the deep health check
+	google  *google       // nil: its tokens let nobody in
+	preview bool          // this is a preview deployment, which does not sync
 }
 
 // failure is the form of every error that is not a run's.
@@ -69,16 +75,8 @@ func answer(w http.ResponseWriter, status int, body any) {
 		panic(err) // our own types
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n')) // a caller that left needs no answer
-}
-
-func noStore(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		next.ServeHTTP(w, r)
-	})
 }
 
 // traced lets every line of the log say which of the platform's requests it belongs to.
@@ -97,24 +95,6 @@ func (s *server) recover(next http.Handler) http.Handler {
 				answer(w, http.StatusInternalServerError, failure{Error: "an internal error", Hint: "see the log; please report it"})
 			}
 		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// authorize compares digests, which takes the same time wherever two secrets differ.
-func (s *server) authorize(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		digest := sha256.Sum256([]byte(strings.TrimSpace(given)))
-		same := subtle.ConstantTimeCompare(digest[:], s.secret[:]) == 1
-		if !s.open || !same || !strings.EqualFold(scheme, "Bearer") {
-			s.log.WarnContext(r.Context(), "a call without the right secret was refused", "path", r.URL.Path, "secret_configured", s.open)
-			answer(w, http.StatusForbidden, failure{
-				Error: "the secret is missing or wrong",
-				Hint:  "send the header Authorization: Bearer followed by CRON_SECRET, which must be set for the server too",
-			})
-			return
-		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -1,0 +1,34 @@
+package config
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"zohomirror/internal/web"
+)
+
+func TestPlatformSettings(t *testing.T) {
+	for name, c := range map[string]struct {
+		set    map[string]string
+		change func(*Config)
+	}{
+		"production":    {map[string]string{"VERCEL_ENV": "production"}, func(*Config) {}},
+		"staging":       {map[string]string{"VERCEL_ENV": "staging"}, func(c *Config) { c.Preview, c.Notify.Environment = true, "staging" }},
+		"preview syncs": {map[string]string{"VERCEL_ENV": "preview", "SYNC_PREVIEW": "true"}, func(c *Config) { c.Notify.Environment = "preview" }},
+		"tokens":        {map[string]string{"OIDC_AUDIENCE": "a", "OIDC_SERVICE_ACCOUNT": "s"}, func(c *Config) { c.Google = web.Google{Audience: "a", ServiceAccount: "s"} }},
+		"tokens, IAM": {map[string]string{"OIDC_AUDIENCE": "a", "OIDC_SERVICE_ACCOUNT": "s", "OIDC_TRUST_CLOUD_RUN": "true", "K_SERVICE": "m"}, func(c *Config) {
+			c.Google, c.CloudRun = web.Google{Audience: "a", ServiceAccount: "s", TrustCloudRun: true}, true
+		}},
+	} {
+		want := defaults()
+		c.change(&want)
+		got, err := load(t, c.set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, *got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
