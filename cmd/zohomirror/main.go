@@ -29,6 +29,7 @@ type cli struct {
 	Verify     verifyCmd     `cmd:"" help:"Prove that a module's mirror equals the CRM, or say in what it differs."`
 	Repair     repairCmd     `cmd:"" help:"Compare a module with its mirror and mend what differs."`
 	Schema     schemaCmd     `cmd:"" help:"Compare the org with the catalogue and the tables, and bring these in line."`
+	Auth       authCmd       `cmd:"" help:"Get a refresh token from Zoho."`
 	Probe      probeCmd      `cmd:"" help:"Ask your Zoho, by reading only, what its documentation leaves open."`
 	Demo       demoCmd       `cmd:"" help:"Show it all at work: a throw-away PostgreSQL, a simulated Zoho, the server and its scheduler."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
