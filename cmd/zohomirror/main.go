@@ -20,6 +20,7 @@ import (
 var version = ""
 
 type cli struct {
+	Setup      setupCmd      `cmd:"" help:"Set up a mirror: check, migrate, read everything once, and say how to go on. Safe to repeat."`
 	Serve      serveCmd      `cmd:"" help:"Answer a scheduler's calls over HTTP."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up to this version."`
 	Sync       syncCmd       `cmd:"" help:"Run one module once and print the result."`
