@@ -117,12 +117,12 @@ func TestSetupComplaints(t *testing.T) {
 // A first load that takes longer than one run goes on until nothing is left.
 func TestSetupGoesOn(t *testing.T) {
 	t.Parallel()
-	sim := zohosim.New(zohosim.Config{Latency: 25 * time.Millisecond}) // 120 pages take three seconds
-	sim.InsertMany("Deals", 120, func(i int) zohosim.Record { return zohosim.Record{"Deal_Name": fmt.Sprint("Deal ", i)} })
+	sim := zohosim.New(zohosim.Config{Latency: 40 * time.Millisecond}) // 100 pages take four seconds
+	sim.InsertMany("Deals", 100, func(i int) zohosim.Record { return zohosim.Record{"Deal_Name": fmt.Sprint("Deal ", i)} })
 	settings := settingsFor(t, sim, pgtest.Empty(t))
-	settings["SYNC_PAGE_SIZE"], settings["SYNC_DEADLINE"] = "1", "2s"
+	settings["SYNC_PAGE_SIZE"], settings["SYNC_DEADLINE"] = "1", "3s"
 	printed := must(t, settings, "setup", "--yes", "--folder", t.TempDir())
-	if !strings.Contains(printed, "120 inserted") {
+	if !strings.Contains(printed, "100 inserted") {
 		t.Errorf("printed:\n%s", printed)
 	}
 	runs := list(t, connect(t, settings["DATABASE_URL"]), "SELECT more::text FROM sync_runs WHERE module = 'deals' ORDER BY started_at")
