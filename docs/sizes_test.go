@@ -109,7 +109,11 @@ func measure(t testing.TB, sim *zohosim.Zoho, live func(context.Context, time.Du
 		t.Fatal(err)
 	}
 	t.Logf("sync_runs: %d bytes a row with indexes", number(t, conn, "SELECT (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'sync_runs'::regclass)::bigint / count(*) FROM sync_runs"))
-	t.Logf("sync_deletions: %d rows, %d bytes", number(t, conn, "SELECT count(*) FROM sync_deletions"), number(t, conn, "SELECT pg_total_relation_size('sync_deletions')"))
+	if _, err := conn.Exec(ctx, `INSERT INTO sync_deletions (module, record_id, kind, deleted_at, state, listing, checked_at, due_at)
+		SELECT 'leads', 5725767000001000000 + i, 'recycle', now(), 'confirmed', 1, now(), now() FROM generate_series(1, 20000) i`); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("sync_deletions: %d bytes a row with indexes", number(t, conn, "SELECT pg_total_relation_size('sync_deletions') / count(*) FROM sync_deletions"))
 	return idle
 }
 
