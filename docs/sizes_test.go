@@ -49,13 +49,13 @@ func TestSizes(t *testing.T) {
 	t.Parallel()
 	sim := zohosim.New(zohosim.Config{})
 	for module, cost := range measure(t, sim, sim.Populate(7, 300, 300)) {
-		if want := idleCredits[module]; cost != want {
-			t.Errorf("an idle tick of %s costs %d credits; sizing.md counts with %d", module, cost, want)
+		if want := idleCredits[module]; cost < want || cost > want+1 { // the list of deletions may still name the last one
+			t.Errorf("an idle tick of %s costs %d credits; sizing.md counts with %d, and 1 for the list of deletions", module, cost, want)
 		}
 	}
 }
 
-// idleCredits are those of a tick that finds nothing, metadata aside.
+// idleCredits are those of a tick that finds nothing, metadata and the list of deletions aside.
 var idleCredits = map[string]int64{"leads": 3, "deals": 1}
 
 // measure fills a mirror and reports its sizes; it returns the credits of an idle tick.
