@@ -208,7 +208,7 @@ func (s *setup) load(ctx context.Context, module *crm.Module) error {
 	var total postgres.Counts
 	started := time.Now()
 	for {
-		result, err := s.mirror.Run(context.WithoutCancel(ctx), mirror.Request{Module: module, Trigger: triggerSetup})
+		result, err := s.mirror.Run(context.WithoutCancel(ctx), mirror.Request{Module: module, Trigger: mirror.TriggerCLI})
 		total = total.Plus(result.Counts)
 		switch {
 		case mirror.Unavailable(err):
@@ -236,8 +236,6 @@ func (s *setup) load(ctx context.Context, module *crm.Module) error {
 		}
 	}
 }
-
-const triggerSetup = "cli"
 
 // watch prints, until it is ended, how far a module's first load has come. What it cannot
 // find out it leaves out: no load fails for it.
