@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -79,4 +80,25 @@ func takes(t *testing.T, file, line string, prose bool) {
 		return
 	}
 	t.Errorf("%s: zohomirror %s: %v", file, line, err)
+}
+
+// The example of the settings can be read by a shell, as the README has it, in a folder
+// with whatever files.
+func TestShellReadsTheExample(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	text, err := os.ReadFile("../../.env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{".env": string(text), "true": ""} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shell := exec.CommandContext(t.Context(), "sh", "-c", "set -a; . ./.env; set +a")
+	shell.Dir = folder
+	if told, err := shell.CombinedOutput(); err != nil || len(told) > 0 {
+		t.Errorf("%v: %s", err, told)
+	}
 }
