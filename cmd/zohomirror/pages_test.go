@@ -91,7 +91,7 @@ func TestShellReadsTheExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string]string{".env": string(text), "true": ""} {
+	for name, content := range map[string]string{".env": string(text), "a": ""} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o755); err != nil {
 			t.Fatal(err)
 		}
