@@ -1,6 +1,21 @@
 package docs
 
-import "strings"
+import (
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// Pages lists the Markdown files of a folder and below it.
+func Pages(folder string) (pages []string, err error) {
+	err = filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".md") {
+			pages = append(pages, path)
+		}
+		return err
+	})
+	return pages, err
+}
 
 // A Block is what a page shows as code: fenced, or indented by four spaces.
 type Block struct {

@@ -32,7 +32,7 @@ var sqlBlock = regexp.MustCompile(`(?i)^(--|select|with|create|grant|alter|begin
 func TestSQLOfThePages(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Database(t))
-	pages, err := filepath.Glob("*.md")
+	pages, err := Pages(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestSQLOfThePages(t *testing.T) {
 // Links within the repository lead to something.
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob("*.md")
+	pages, err := Pages(".")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 // nothing tries.
 func TestCommandsOfThePages(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob("../../docs/*.md")
+	pages, err := docs.Pages("../../docs")
 	if err != nil {
 		t.Fatal(err)
 	}
