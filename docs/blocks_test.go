@@ -80,3 +80,18 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// The architecture's table names every package.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	t.Parallel()
+	text := page(t, "architecture.md")
+	folders, err := os.ReadDir("../internal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if name := "`internal/" + folder.Name() + "`"; !strings.Contains(text, name) {
+			t.Errorf("architecture.md does not say what %s knows", name)
+		}
+	}
+}
