@@ -98,7 +98,7 @@ func consented(asked zoho.Config, dc string, grant *zoho.Grant) *consent {
 		Scopes: grant.Scopes, Lacking: grant.Lacks(), Warnings: []string{}}
 	api := asked.APIURL
 	if domain := grant.APIDomain; domain != "" && domain != asked.APIURL {
-		lives, known := config.Centre(domain)
+		lives, known := config.CentreOf(domain)
 		switch {
 		case !known:
 			c.Warnings = append(c.Warnings, fmt.Sprintf("the answer says that the org's API is at %.80q, which is none of Zoho's known addresses; the settings keep %s", domain, asked.APIURL))

@@ -19,22 +19,19 @@ func (c migrateCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	applied, err := migrate(ctx, settings, c.Folder)
-	if err == nil {
-		settings.Logger(os.Stderr).InfoContext(ctx, "the database is migrated", "schema", postgres.SchemaVersion, "org_migrations", len(applied))
-	}
-	return err
-}
-
-// migrate applies this version's migrations and then the org's own, whose names it returns.
-func migrate(ctx context.Context, settings *config.Config, folder string) (applied []string, err error) {
-	store, err := postgres.Open(ctx, settings.DatabaseURL, settings.Logger(os.Stderr))
+	log := settings.Logger(os.Stderr)
+	store, err := postgres.Open(ctx, settings.DatabaseURL, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer store.Close()
 	if err := store.Migrate(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return store.MigrateOrg(ctx, folder)
+	applied, err := store.MigrateOrg(ctx, c.Folder)
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "the database is migrated", "schema", postgres.SchemaVersion, "org_migrations", len(applied))
+	return nil
 }

@@ -164,7 +164,15 @@ func (s *setup) migrate(ctx context.Context) error {
 			return errors.New("nothing was written")
 		}
 	}
-	if _, err := migrate(ctx, s.settings, s.Folder); err != nil {
+	store, err := postgres.Open(ctx, s.settings.DatabaseURL, s.settings.Logger(os.Stderr))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := store.Migrate(ctx); err != nil {
+		return err
+	}
+	if _, err := store.MigrateOrg(ctx, s.Folder); err != nil {
 		return err
 	}
 	s.say("migrated to schema %d.", postgres.SchemaVersion)

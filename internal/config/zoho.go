@@ -25,8 +25,8 @@ var centres = map[string]hosts{
 
 const centreNames = "us, eu, in, au, jp, ca, sa, cn, uk, ae"
 
-// Centre says of which data centre an API address is, a sandbox's and a developer org's included.
-func Centre(api string) (dc string, known bool) {
+// CentreOf says of which data centre an API address is, a sandbox's and a developer org's included.
+func CentreOf(api string) (dc string, known bool) {
 	u, err := url.Parse(api)
 	if err != nil || u.Scheme != "https" || u.Port() != "" || u.Path != "" {
 		return "", false

@@ -6,14 +6,14 @@ import (
 	"github.com/sethvargo/go-envconfig"
 )
 
-func TestCentre(t *testing.T) {
+func TestCentreOf(t *testing.T) {
 	for api, want := range map[string]string{
 		"https://www.zohoapis.com": "us", "https://sandbox.zohoapis.eu": "eu",
 		"https://developer.zohoapis.com.au": "au", "https://www.zohoapis.ca": "ca",
 		"http://www.zohoapis.com": "", "https://www.zohoapis.com.evil.example": "", "https://evil.zohoapis.com": "", "https://www.zohoapis.com:8443": "",
 		"https://www.zohoapis.com/crm": "", "": "", "::": "",
 	} {
-		if got, known := Centre(api); known != (want != "") || got != want {
+		if got, known := CentreOf(api); known != (want != "") || got != want {
 			t.Errorf("%s: %s %t, want %s", api, got, known, want)
 		}
 	}
