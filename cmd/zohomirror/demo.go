@@ -79,7 +79,7 @@ func (d *demo) zohoAlone(ctx context.Context) error {
 	} {
 		fmt.Println("  export " + line)
 	}
-	fmt.Println("\nCtrl-C ends it.")
+	fmt.Printf("\nA grant code, good once within ten minutes: %s\n\nCtrl-C ends it.\n", d.zoho.GrantCode(10*time.Minute))
 	log := settings.Logger(os.Stderr)
 	err = web.Serve(ctx, listener, d.zoho, settings.Mirror.Deadline, func() {}, log)
 	cancel()

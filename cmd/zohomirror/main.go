@@ -20,6 +20,7 @@ import (
 var version = ""
 
 type cli struct {
+	Setup      setupCmd      `cmd:"" help:"Set up a mirror: check, migrate, read everything once, and say how to go on. Safe to repeat."`
 	Serve      serveCmd      `cmd:"" help:"Answer a scheduler's calls over HTTP."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up to this version."`
 	Sync       syncCmd       `cmd:"" help:"Run one module once and print the result."`
@@ -30,6 +31,7 @@ type cli struct {
 	Verify     verifyCmd     `cmd:"" help:"Prove that a module's mirror equals the CRM, or say in what it differs."`
 	Repair     repairCmd     `cmd:"" help:"Compare a module with its mirror and mend what differs."`
 	Schema     schemaCmd     `cmd:"" help:"Compare the org with the catalogue and the tables, and bring these in line."`
+	Auth       authCmd       `cmd:"" help:"Get a refresh token from Zoho."`
 	Probe      probeCmd      `cmd:"" help:"Ask your Zoho, by reading only, what its documentation leaves open."`
 	Demo       demoCmd       `cmd:"" help:"Show it all at work: a throw-away PostgreSQL, a simulated Zoho, the server and its scheduler."`
 	Health     healthCmd     `cmd:"" name:"healthcheck" help:"Ask the server on this machine whether it is well, for containers."`

@@ -274,7 +274,11 @@ func TestZohoAlone(t *testing.T) {
 	}
 	settings := map[string]string{"DATABASE_URL": pgtest.Database(t)}
 	scanner := bufio.NewScanner(lines)
+	var code string
 	for scanner.Scan() && !strings.Contains(scanner.Text(), "Ctrl-C") {
+		if _, given, ok := strings.Cut(scanner.Text(), "A grant code, good once within ten minutes: "); ok {
+			code = given
+		}
 		if line, ok := strings.CutPrefix(strings.TrimSpace(scanner.Text()), "export "); ok {
 			name, value, _ := strings.Cut(line, "=")
 			settings[name] = value
@@ -283,6 +287,9 @@ func TestZohoAlone(t *testing.T) {
 	printed, complaints, status := output(t, settings, "sync", "leads")
 	if status != 0 || !strings.Contains(printed, `"status": "ok"`) {
 		t.Errorf("a mirror of it: %d %s %s", status, printed, complaints)
+	}
+	if printed := must(t, settings, "auth", "exchange", "--code", code); !strings.Contains(printed, "ZOHO_REFRESH_TOKEN=1000.") {
+		t.Errorf("its grant code: %s", printed)
 	}
 	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

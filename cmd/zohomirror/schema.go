@@ -167,8 +167,7 @@ func (c schemaMigrationCmd) Run(ctx context.Context) error {
 		fmt.Println("The tables are in line with the org: nothing to change, nothing written.")
 		return nil
 	}
-	file, err := writeMigration(c.Folder, migrationName(changes), postgres.Migration(
-		"Written by zohomirror schema migration: the tables in line with the org, as of "+time.Now().UTC().Format(time.DateOnly)+".", changes))
+	file, err := writeChanges(c.Folder, changes)
 	if err != nil {
 		return err
 	}
@@ -182,6 +181,12 @@ func (c schemaMigrationCmd) Run(ctx context.Context) error {
 	}
 	fmt.Println("Applied.")
 	return nil
+}
+
+// writeChanges writes a migration that brings the tables in line with the org.
+func writeChanges(folder string, changes []postgres.Change) (file string, err error) {
+	return writeMigration(folder, migrationName(changes), postgres.Migration(
+		"Written by zohomirror schema migration: the tables in line with the org, as of "+time.Now().UTC().Format(time.DateOnly)+".", changes))
 }
 
 // nonePending refuses to go on beside migrations that the database does not have: what is

@@ -132,6 +132,17 @@ func LoadZoho(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
 	return c, r.failure()
 }
 
+// LoadClient reads only what it takes to exchange a grant code: the client and its data centre.
+func LoadClient(ctx context.Context, from envconfig.Lookuper) (c *Config, dc string, err error) {
+	r, err := read(ctx, from)
+	if err != nil {
+		return nil, "", err
+	}
+	c = r.log(&Config{})
+	c.Zoho = r.client()
+	return c, strings.ToLower(r.env.DC), r.failure()
+}
+
 // A reader turns the environment into a Config and gathers what is wrong with it.
 type reader struct {
 	env      environment
@@ -288,10 +299,16 @@ func (r *reader) integer(name, value string, least, most int) int {
 }
 
 func (r *reader) zoho() zoho.Config {
+	c := r.client()
+	c.RefreshToken = r.required("ZOHO_REFRESH_TOKEN", r.env.RefreshToken)
+	return c
+}
+
+// client is all of a Zoho client but its consent.
+func (r *reader) client() zoho.Config {
 	c := zoho.Config{
 		ClientID:     r.required("ZOHO_CLIENT_ID", r.env.ClientID),
 		ClientSecret: r.required("ZOHO_CLIENT_SECRET", r.env.ClientSecret),
-		RefreshToken: r.required("ZOHO_REFRESH_TOKEN", r.env.RefreshToken),
 	}
 	hosts, known := centres[strings.ToLower(r.env.DC)]
 	switch {

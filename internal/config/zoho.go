@@ -2,6 +2,8 @@ package config
 
 import (
 	"net"
+	"net/url"
+	"strings"
 )
 
 type hosts struct{ accounts, api string }
@@ -22,6 +24,27 @@ var centres = map[string]hosts{
 }
 
 const centreNames = "us, eu, in, au, jp, ca, sa, cn, uk, ae"
+
+// CentreOf says of which data centre an API address is, a sandbox's and a developer org's included.
+func CentreOf(api string) (dc string, known bool) {
+	u, err := url.Parse(api)
+	if err != nil || u.Scheme != "https" || u.Port() != "" || u.Path != "" {
+		return "", false
+	}
+	kind, rest, _ := strings.Cut(u.Host, ".")
+	if kind != "www" && kind != "sandbox" && kind != "developer" {
+		return "", false
+	}
+	for name, hosts := range centres {
+		if hosts.api == "https://www."+rest {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// StandardHosts reports whether these are a data centre's own addresses.
+func StandardHosts(dc, accounts, api string) bool { return centres[dc] == hosts{accounts, api} }
 
 func loopback(host string) bool {
 	ip := net.ParseIP(host)

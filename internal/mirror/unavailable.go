@@ -23,6 +23,13 @@ func (e *unavailableError) Unwrap() error { return e.cause }
 // Hint says what to enable, and that otherwise the module is not to be asked for.
 func (e *unavailableError) Hint() string { return e.hint }
 
+// Unavailable reports whether a run failed because Zoho does not offer its module: that is
+// the module's own affair, and the others go on.
+func Unavailable(err error) bool {
+	var unavailable *unavailableError
+	return errors.As(err, &unavailable)
+}
+
 // A lackError says that a module has no field of a name that a mirror cannot do without.
 type lackError struct{ module, field string }
 

@@ -53,14 +53,18 @@ func (u *Usage) Credits() int64 { return u.credits.Load() }
 
 // New returns a client that shares its access token through store.
 func New(config Config, store TokenStore, log *slog.Logger) *Client {
+	httpClient := newHTTP()
+	return &Client{config: config, http: httpClient, tokens: newBroker(config, httpClient, store), log: log, usage: &Usage{}}
+}
+
+func newHTTP() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = attemptTimeout
-	httpClient := &http.Client{
+	return &http.Client{
 		Transport: transport,
 		// A token goes to the configured hosts and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Client{config: config, http: httpClient, tokens: newBroker(config, httpClient, store), log: log, usage: &Usage{}}
 }
 
 // ForRun returns a client that shares everything with c but writes its log to log, so that

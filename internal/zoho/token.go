@@ -190,6 +190,8 @@ const refreshCall = "token refresh"
 // tokenAnswer is a success exactly when it has an access token: errors come with any status.
 type tokenAnswer struct {
 	AccessToken string `json:"access_token"`
+	Refresh     string `json:"refresh_token"` // with a grant code's alone
+	Scope       string `json:"scope"`
 	APIDomain   string `json:"api_domain"`
 	ExpiresIn   int64  `json:"expires_in"`
 	ExpiresSec  int64  `json:"expires_in_sec"` // where it is present, expires_in is in milliseconds
@@ -213,32 +215,36 @@ func (a tokenAnswer) life() time.Duration {
 func (b *broker) ask(ctx context.Context) (*tokenAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
-	form := url.Values{
-		"grant_type": {"refresh_token"}, "client_id": {b.config.ClientID},
-		"client_secret": {b.config.ClientSecret}, "refresh_token": {b.config.RefreshToken},
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.config.AccountsURL+"/oauth/v2/token", strings.NewReader(form.Encode()))
+	return askToken(ctx, b.http, b.config, refreshCall, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {b.config.RefreshToken}})
+}
+
+// askToken sends one request to the token endpoint. What the form has beside the client's
+// own credentials is secret too.
+func askToken(ctx context.Context, client *http.Client, config Config, call string, form url.Values) (*tokenAnswer, error) {
+	form.Set("client_id", config.ClientID)
+	form.Set("client_secret", config.ClientSecret)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, config.AccountsURL+"/oauth/v2/token", strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", refreshCall, err)
+		return nil, fmt.Errorf("%s: %w", call, err)
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.Header.Set("User-Agent", b.config.UserAgent)
-	response, err := b.http.Do(request)
+	request.Header.Set("User-Agent", config.UserAgent)
+	response, err := client.Do(request)
 	if err != nil {
-		return nil, networkError(refreshCall, err)
+		return nil, networkError(call, err)
 	}
 	defer response.Body.Close()
 
 	const enough = 64 << 10
 	text, err := io.ReadAll(io.LimitReader(response.Body, enough))
 	if err != nil {
-		return nil, &Error{Call: refreshCall, Status: response.StatusCode, Message: "the answer broke off", cause: err, transient: true}
+		return nil, &Error{Call: call, Status: response.StatusCode, Message: "the answer broke off", cause: err, transient: true}
 	}
 	var answer tokenAnswer
 	_ = json.Unmarshal(text, &answer) // a member of an unexpected form spoils nothing but itself
-	failure := &Error{Call: refreshCall, Status: response.StatusCode, Code: answer.Error, Message: answer.Description,
+	failure := &Error{Call: call, Status: response.StatusCode, Code: answer.Error, Message: answer.Description,
 		retryAfter: retryAfter(response.Header.Get("Retry-After"))}
-	failure.hide(b.config.ClientSecret, b.config.RefreshToken)
+	failure.hide(config.ClientSecret, form.Get("refresh_token"), form.Get("code"))
 	switch {
 	case answer.AccessToken != "":
 		return &answer, nil

@@ -1,6 +1,7 @@
 package zohosim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -26,6 +27,10 @@ type tokens struct {
 	minted []time.Time
 	count  int
 	fails  []string // planned bodies of the next answers
+
+	granted   int                  // codes so far
+	codes     map[string]time.Time // grant codes that are not used yet → their ends
+	refreshes []string             // refresh tokens that codes were exchanged for
 }
 
 // Minted says how many access tokens were handed out.
@@ -78,6 +83,10 @@ func (z *Zoho) mint(r *http.Request) (int, string) {
 		_ = r.ParseMultipartForm(enough) // what is missing is judged below
 	}
 	form := r.FormValue
+	kind := form("grant_type")
+	if kind != grantRefresh && kind != grantCode {
+		z.refuse("%s %s: the grant_type %.40q is not documented", r.Method, r.URL.Path, kind)
+	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	if len(z.tokens.fails) > 0 {
@@ -90,7 +99,9 @@ func (z *Zoho) mint(r *http.Request) (int, string) {
 		return failed("invalid_client")
 	case form("client_secret") != z.config.ClientSecret:
 		return failed("invalid_client_secret")
-	case form("grant_type") != "refresh_token", form("refresh_token") != z.config.RefreshToken:
+	case kind == grantRefresh && z.consented(form("refresh_token")):
+	case kind == grantCode && z.redeem(form("code")):
+	default:
 		return failed("invalid_code")
 	}
 	now := z.now()
@@ -111,10 +122,14 @@ func (z *Zoho) mint(r *http.Request) (int, string) {
 	if extra := len(z.tokens.live) - liveTokens; extra > 0 {
 		z.tokens.live = z.tokens.live[extra:]
 	}
-	body, err := json.Marshal(map[string]any{
+	answer := map[string]any{
 		"access_token": fresh.text, "scope": strings.Join(z.config.Scopes, " "),
-		"api_domain": "http://" + r.Host, "token_type": "Bearer", "expires_in": int(tokenLife.Seconds()),
-	})
+		"api_domain": cmp.Or(z.config.APIDomain, "http://"+r.Host), "token_type": "Bearer", "expires_in": int(tokenLife.Seconds()),
+	}
+	if kind == grantCode {
+		answer["refresh_token"] = z.grant()
+	}
+	body, err := json.Marshal(answer)
 	if err != nil {
 		panic(err) // strings and a number
 	}

@@ -46,6 +46,8 @@ type Config struct {
 	NoDate      bool // answers have no Date header
 	TokenStatus int  // HTTP status of the token endpoint's errors; 0 is 400
 
+	APIDomain string // what token answers call the org's API; empty is the address that was asked
+
 	Unknowns // what Zoho does not document
 }
 
