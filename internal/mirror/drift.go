@@ -130,10 +130,10 @@ func (r *run) notice(ctx context.Context, n postgres.Notice) error {
 	for _, d := range n.Changes {
 		r.noticed[d] = true
 	}
-	values := map[string][]string{}
+	values := map[string]int{} // counted: they may stand in records alone, which no log shows
 	for _, d := range fresh {
 		if d.Kind == crm.PicklistValue {
-			values[d.Field] = append(values[d.Field], d.IsNow)
+			values[d.Field]++
 			continue
 		}
 		r.log.WarnContext(ctx, "schema drift", "kind", d.Kind, "field", d.Field, "was", d.Was, "is_now", d.IsNow, "hint", driftHints[d.Kind])

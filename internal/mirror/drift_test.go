@@ -258,8 +258,12 @@ func TestPain13PicklistValues(t *testing.T) {
 	}
 	o.same(t, "drift", append(want, "Rating picklist_value Imported"), o.drift(t))
 	o.equal(t, "leads", bad)
-	if n := strings.Count(o.log.String(), `"msg":"schema drift"`); n != 2 { // one a field
-		t.Errorf("said %d times:\n%s", n, o.log)
+	said := o.log.String()
+	if n := strings.Count(said, `"msg":"schema drift"`); n != 2 { // one a field
+		t.Errorf("said %d times:\n%s", n, said)
+	}
+	if strings.Contains(said, "Imported") { // it stands in a record alone
+		t.Errorf("a record's value is logged:\n%s", said)
 	}
 }
 
