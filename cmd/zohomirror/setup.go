@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"zohomirror/internal/config"
 	"zohomirror/internal/crm"
+	"zohomirror/internal/doctor"
 	"zohomirror/internal/mirror"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
@@ -62,7 +64,7 @@ func (s *setup) run(ctx context.Context) (err error) {
 		return err
 	}
 	s.title("Examination")
-	if err := examine(ctx, s.settings, s.out); err != nil {
+	if err := s.examine(ctx); err != nil {
 		return err
 	}
 	s.title("Tables")
@@ -139,17 +141,27 @@ func (s *setup) consent(ctx context.Context) error {
 	return nil
 }
 
-// examine looks at what a mirror needs, before anything is written.
-func examine(ctx context.Context, settings *config.Config, out io.Writer) error {
-	store, err := postgres.Open(ctx, settings.DatabaseURL, settings.Logger(os.Stderr))
-	if err != nil {
-		return err
+// stops are the checks without which no step can succeed. What the next steps mend is no
+// reason to stop, nor is a module that the org withholds, nor a message that would not arrive.
+var stops = []string{"settings", "database", "zoho token", "scope ZohoCRM.coql.READ"}
+
+// examine makes the doctor's checks before anything is written.
+func (s *setup) examine(ctx context.Context) error {
+	patient := doctor.Patient{Environment: s.from, Folder: s.Folder, UserAgent: userAgent(), Log: slog.New(slog.DiscardHandler),
+		Open: func(ctx context.Context, settings *config.Config) (*mirror.Mirror, error) {
+			return open(ctx, settings, slog.New(slog.DiscardHandler))
+		},
 	}
-	defer store.Close()
-	if err := store.Ping(ctx); err != nil {
-		return err
+	for _, name := range crm.Modules() {
+		module, _ := crm.Find(name)
+		patient.Modules = append(patient.Modules, module)
 	}
-	fmt.Fprintln(out, "  the database answers.")
+	checks := doctor.Examine(ctx, patient, func(c doctor.Check) { printFinding(s.out, c) })
+	for _, c := range checks {
+		if c.State == doctor.StateFailed && slices.Contains(stops, c.Name) {
+			return problem(c.Class)
+		}
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"zohomirror/internal/crm"
+	"zohomirror/internal/doctor"
 	"zohomirror/internal/pgembed/pgtest"
 	"zohomirror/internal/zohosim"
 )
@@ -51,6 +53,7 @@ func TestSetup(t *testing.T) {
 	for _, wanted := range []string{
 		`(?m)^Settings\n  the code is exchanged\. Keep these settings, this pass uses them:\n    ZOHO_ACCOUNTS_URL=http://`,
 		`(?m)^    ZOHO_REFRESH_TOKEN=1000\.\w+\.\w+$`,
+		`(?m)^✓ zoho token: accepted`,
 		`(?m)^Tables\n  migrated to schema \d+\.\n  picklists and money brought in line with the org: keep .*_org_picklists\.sql\.$`,
 		`(?m)^  leads: \d+ of about 450 records \(\d+ %\)`,
 		`(?m)^  leads: 450 records read in .*: 450 inserted, 0 updated, 0 unchanged, 0 quarantined\.$`,
@@ -111,6 +114,38 @@ func TestSetupComplaints(t *testing.T) {
 	}
 	if tables := list(t, connect(t, database), "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"); len(tables) != 0 {
 		t.Errorf("tables were made: %v", tables)
+	}
+}
+
+// What no step could do without ends it before anything is written, with the doctor's word
+// and exit status.
+func TestSetupStops(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set    map[string]string
+		says   string
+		status int
+	}{
+		"database": {map[string]string{"DATABASE_URL": "postgres://u:p@127.0.0.1:1/db"}, "✗ database: ", doctor.ClassDatabase},
+		"token":    {map[string]string{"ZOHO_REFRESH_TOKEN": "1000.other"}, "✗ zoho token: ", doctor.ClassZoho},
+		"scope":    {nil, "✗ scope ZohoCRM.coql.READ: ", doctor.ClassZoho},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sim, database := populated(), pgtest.Empty(t)
+			if name == "scope" {
+				sim.SetScopes("ZohoCRM.modules.READ")
+			}
+			settings := settingsFor(t, sim, database)
+			maps.Copy(settings, c.set)
+			printed, complaints, status := output(t, settings, "setup", "--yes", "--folder", t.TempDir())
+			if status != c.status || !strings.Contains(printed, c.says) || strings.Contains(printed, "\nTables") {
+				t.Errorf("%d %s %s", status, printed, complaints)
+			}
+			if tables := list(t, connect(t, database), "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"); len(tables) != 0 {
+				t.Errorf("tables were made: %v", tables)
+			}
+		})
 	}
 }
 
