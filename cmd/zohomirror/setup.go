@@ -156,7 +156,12 @@ func (s *setup) examine(ctx context.Context) error {
 		module, _ := crm.Find(name)
 		patient.Modules = append(patient.Modules, module)
 	}
-	checks := doctor.Examine(ctx, patient, func(c doctor.Check) { printFinding(s.out, c) })
+	checks := doctor.Examine(ctx, patient, func(c doctor.Check) {
+		if c.Name == "migrations" || strings.HasPrefix(c.Name, "picklists of ") {
+			c.Advice = "" // the next steps do what it advises
+		}
+		printFinding(s.out, c)
+	})
 	for _, c := range checks {
 		if c.State == doctor.StateFailed && slices.Contains(stops, c.Name) {
 			return problem(c.Class)

@@ -66,6 +66,9 @@ func TestSetup(t *testing.T) {
 			t.Errorf("not printed: %s\n%s", wanted, printed)
 		}
 	}
+	if strings.Contains(printed, "run: zohomirror migrate") {
+		t.Errorf("a person is asked to do what the command does:\n%s", printed)
+	}
 	if strings.Contains(printed, zohosim.DefaultClientSecret) || strings.Contains(printed, code) {
 		t.Errorf("a secret is told:\n%s", printed)
 	}
