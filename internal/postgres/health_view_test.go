@@ -87,6 +87,10 @@ func TestTidy(t *testing.T) {
 	insertRun(t, s, 400*24*time.Hour, time.Second, "ok", ModeSync, true)  // its month has no partition
 	insertRun(t, s, 1200*24*time.Hour, time.Second, "ok", ModeSync, true) // nor has this one
 	mustExec(t, s, `INSERT INTO sync_alerts (module, kind, raised_at) VALUES ('leads', 'failing', now() - interval '200 days'), ('leads', 'drift', now())`)
+	mustExec(t, s, `INSERT INTO sync_quarantine (module, record_id, reason, payload, run_id, first_seen_at, settled_at) VALUES
+		('leads', '1', 'r', '{}', gen_random_uuid(), now() - interval '200 days', NULL),
+		('leads', '2', 'r', '{}', gen_random_uuid(), now() - interval '200 days', now() - interval '199 days'),
+		('leads', '3', 'r', '{}', gen_random_uuid(), now() - interval '200 days', now())`)
 	mustExec(t, s, `INSERT INTO sync_logins (source, failures, window_started_at) VALUES ('old', 1, now() - interval '2 days'), ('new', 1, now())`)
 
 	untidy(t, s)
@@ -103,6 +107,7 @@ func TestTidy(t *testing.T) {
 	same(t, "months", map[string]bool{name(2): true, name(0): true, name(-1): true, name(-2): true}, months(t, s))
 	same(t, "runs", []object{{"n": 0.0}}, rows(t, s, "SELECT count(*) AS n FROM sync_runs"))
 	same(t, "alerts", []object{{"kind": "drift"}}, rows(t, s, "SELECT kind FROM sync_alerts"))
+	same(t, "quarantine", []object{{"record_id": "1"}, {"record_id": "3"}}, rows(t, s, "SELECT record_id FROM sync_quarantine ORDER BY 1"))
 	same(t, "log-ins", []object{{"source": "new"}}, rows(t, s, "SELECT source FROM sync_logins"))
 
 	mustExec(t, s, "DROP TABLE "+name(-2))

@@ -30,6 +30,7 @@ ORDER BY 1`
 // tidyRows are what no partition takes with it. $1 is the retention.
 var tidyRows = []string{
 	`DELETE FROM sync_runs_default WHERE started_at < clock_timestamp() - $1::interval`,
+	`DELETE FROM sync_quarantine WHERE settled_at < clock_timestamp() - $1::interval`, // with the payload
 	`DELETE FROM sync_alerts WHERE raised_at < clock_timestamp() - $1::interval`,
 	`DELETE FROM sync_logins WHERE window_started_at < clock_timestamp() - least($1::interval, interval '1 day')`,
 }
