@@ -62,6 +62,7 @@ type runList struct {
 	Rows   []runLine
 	Older  string // address of what comes before; empty: there is nothing
 	Newest string // address of the newest; empty: these are
+	Picked bool   // a filter is on
 }
 
 type filterGroup struct {
@@ -91,7 +92,7 @@ type runLine struct {
 }
 
 func (d *dashboard) runList(base string, f postgres.RunFilter, runs []postgres.RunRow, now time.Time) runList {
-	l := runList{Groups: []filterGroup{
+	l := runList{Picked: f != postgres.RunFilter{}, Groups: []filterGroup{
 		group(base, "Module", "module", f.Module, f, crm.Modules()),
 		group(base, "Status", "status", f.Status, f, statuses),
 	}}
@@ -120,7 +121,7 @@ func group(base, name, key, chosen string, f postgres.RunFilter, values []string
 		}
 		text := "All"
 		if v != "" {
-			text = title(v)
+			text = statusWord(v)
 		}
 		g.Links = append(g.Links, filterLink{text, address(base, to, "") + "#runs", v == chosen})
 	}
@@ -318,6 +319,9 @@ func (d *dashboard) runPage(detail *postgres.RunDetail) runPage {
 		p.Drift = append(p.Drift, driftLine{n.Field, driftText(n), ago(detail.Now, n.FirstSeen)})
 	}
 	p.Entries = entryLines(detail.Quarantined, detail.Now)
+	for i := range p.Entries {
+		p.Entries[i].Run = "" // this one
+	}
 	if detail.More {
 		p.MoreEntries = "/dashboard/quarantine?module=" + r.Module
 	}
