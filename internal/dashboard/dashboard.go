@@ -103,7 +103,10 @@ func (d *dashboard) routes() http.Handler {
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
 		d.trouble(w, r, http.StatusMethodNotAllowed, trouble{Title: "Not like this", Text: "This address does not take " + r.Method + "."})
 	})
-	return r
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		// What the outer router has found out is of no use here, and would mislead GetHead.
+		r.ServeHTTP(w, request.WithContext(context.WithValue(request.Context(), chi.RouteCtxKey, (*chi.Context)(nil))))
+	})
 }
 
 func headers(next http.Handler) http.Handler {
