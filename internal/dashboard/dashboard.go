@@ -89,6 +89,7 @@ func (d *dashboard) routes() http.Handler {
 	r.Group(func(r chi.Router) {
 		r.Use(d.guard)
 		r.Get("/dashboard", d.front)
+		r.Get("/dashboard/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/dashboard", http.StatusSeeOther) })
 		r.Get("/dashboard/runs", d.history)
 		r.Get("/dashboard/runs/{id}", d.run)
 		r.Get("/dashboard/quarantine", d.quarantine)
