@@ -15,6 +15,7 @@ import (
 	_ "github.com/vercel/go-bridge/go/bridge" // pinned: the builder's own main imports it
 
 	"zohomirror/internal/config"
+	"zohomirror/internal/dashboard"
 	"zohomirror/internal/mirror"
 	"zohomirror/internal/web"
 )
@@ -37,7 +38,12 @@ func build() http.Handler {
 	if err != nil {
 		return broken(err)
 	}
-	return &resting{Handler: web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview)), rest: m.Rest}
+	board, err := dashboard.For(settings, m, true, log)
+	if err != nil {
+		return broken(err)
+	}
+	handler := web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview), web.WithDashboard(board))
+	return &resting{Handler: handler, rest: m.Rest}
 }
 
 // resting leaves nothing open when the last request has been answered: from its answer to

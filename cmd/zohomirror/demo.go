@@ -122,12 +122,13 @@ func (d *demo) run(ctx context.Context) (err error) {
 	d.work.Go(func() { d.schedule(ctx) })
 	fmt.Printf(`
   Sync at once:     curl -H 'Authorization: Bearer %s' 'http://localhost:%d/api/sync?module=leads'
+  Dashboard:        http://localhost:%d/dashboard  password: %s
   Look inside:      psql '%s'
                     then: select lead_status, count(*) from leads group by 1 order by 2 desc;
                           select module, status, inserted, updated, started_at from sync_runs order by started_at desc limit 10;
   Ctrl-C ends it and leaves nothing behind.
 
-`, d.settings.CronSecret, d.settings.Port, database.URL("postgres"))
+`, d.settings.CronSecret, d.settings.Port, d.settings.Port, d.settings.Dashboard, database.URL("postgres"))
 	return serve(ctx, d.settings, d.listener, d.settings.Logger(os.Stderr), 0)
 }
 
@@ -138,7 +139,7 @@ func (d *demo) load(ctx context.Context, databaseURL, zohoURL string) (*config.C
 		"DATABASE_URL": databaseURL, "ZOHO_ACCOUNTS_URL": zohoURL, "ZOHO_API_URL": zohoURL, "ZOHO_CLIENT_ID": zohosim.DefaultClientID,
 		"ZOHO_CLIENT_SECRET": zohosim.DefaultClientSecret, "ZOHO_REFRESH_TOKEN": zohosim.DefaultRefreshToken,
 	}
-	fallback := map[string]string{"CRON_SECRET": rand.Text(), "LOG_LEVEL": "warn"}
+	fallback := map[string]string{"CRON_SECRET": rand.Text(), "DASHBOARD_PASSWORD": rand.Text(), "LOG_LEVEL": "warn"}
 	return config.Load(ctx, envconfig.MultiLookuper(envconfig.MapLookuper(own), envconfig.OsLookuper(), envconfig.MapLookuper(fallback)))
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"zohomirror/internal/config"
+	"zohomirror/internal/dashboard"
 	"zohomirror/internal/mirror"
 	"zohomirror/internal/web"
 )
@@ -59,8 +60,12 @@ func serve(ctx context.Context, settings *config.Config, listener net.Listener, 
 	} else if settings.CronSecret == "" && settings.Google.Audience == "" {
 		log.WarnContext(ctx, "CRON_SECRET is not set: every call will be refused")
 	}
+	board, err := dashboard.For(settings, m, false, log)
+	if err != nil {
+		return err
+	}
 	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", versionText())
-	handler := web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview))
+	handler := web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview), web.WithDashboard(board))
 	return web.Serve(ctx, listener, handler, settings.Mirror.Deadline, m.Stop, log)
 }
 

@@ -60,6 +60,9 @@ func (m *Mirror) Rest() {
 	m.zoho.Close()
 }
 
+// Store is the mirror's database, for those who only look.
+func (m *Mirror) Store() *postgres.Store { return m.db }
+
 // Close ends all connections. No run may be under way.
 func (m *Mirror) Close() {
 	m.db.Close()

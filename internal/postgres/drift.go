@@ -158,10 +158,12 @@ func (s *Store) Drift(ctx context.Context, module *crm.Module) ([]Drift, error) 
 	if err != nil {
 		return nil, conceal(err)
 	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d Drift, err error) {
-		return d, row.Scan(&d.Field, &d.Kind, &d.Was, &d.IsNow, &d.FirstSeen, &d.LastSeen)
-	})
+	all, err := pgx.CollectRows(rows, driftOf)
 	return all, conceal(err)
+}
+
+func driftOf(row pgx.CollectableRow) (d Drift, err error) {
+	return d, row.Scan(&d.Field, &d.Kind, &d.Was, &d.IsNow, &d.FirstSeen, &d.LastSeen)
 }
 
 // columnChecks are the CHECKs that read one column alone.

@@ -218,17 +218,19 @@ func (s *Store) entries(ctx context.Context, sql, module string, id any) ([]Entr
 	if err != nil {
 		return nil, fmt.Errorf("read the quarantine: %w", conceal(err))
 	}
-	entries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Entry, err error) {
-		var payload *string
-		err = row.Scan(&e.Module, &e.ID, &e.Field, &e.Value, &e.Rule, &e.Reason, &e.Attempts,
-			&e.ModifiedAt, &e.FirstSeen, &e.LastSeen, &e.RunID, &e.SettledAt, &e.SettledBy, &payload)
-		if payload != nil {
-			e.Payload = json.RawMessage(*payload)
-		}
-		return e, err
-	})
+	entries, err := pgx.CollectRows(rows, entryOf)
 	if err != nil {
 		return nil, fmt.Errorf("read the quarantine: %w", conceal(err))
 	}
 	return entries, nil
+}
+
+func entryOf(row pgx.CollectableRow) (e Entry, err error) {
+	var payload *string
+	err = row.Scan(&e.Module, &e.ID, &e.Field, &e.Value, &e.Rule, &e.Reason, &e.Attempts,
+		&e.ModifiedAt, &e.FirstSeen, &e.LastSeen, &e.RunID, &e.SettledAt, &e.SettledBy, &payload)
+	if payload != nil {
+		e.Payload = json.RawMessage(*payload)
+	}
+	return e, err
 }

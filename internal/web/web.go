@@ -1,5 +1,5 @@
 // Package web is the HTTP side: the endpoint that a scheduler calls, and health. Every
-// answer is JSON.
+// answer is JSON; people have the dashboard, which is mounted here.
 package web
 
 import (
@@ -41,6 +41,7 @@ func New(m *mirror.Mirror, secret string, log *slog.Logger, options ...Option) h
 	r.Use(traced, s.recover, hardened)
 	r.Get("/healthz", s.health)
 	r.With(s.authorize, s.refusePreview).Get("/api/sync", s.sync)
+	s.mountDashboard(r)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusNotFound, failure{Error: "there is nothing here", Hint: "see GET /api/sync?module=leads and GET /healthz"})
 	})
@@ -57,9 +58,10 @@ type server struct {
 	secret [sha256.Size]byte
 	log    *slog.Logger
 
-	judging chan struct{} // holds one place for the deep health check
-	google  *google       // nil: its tokens let nobody in
-	preview bool          // this is a preview deployment, which does not sync
+	judging   chan struct{} // holds one place for the deep health check
+	google    *google       // nil: its tokens let nobody in
+	dashboard http.Handler  // of everything under /dashboard; nil: there is none
+	preview   bool          // this is a preview deployment, which does not sync
 }
 
 // failure is the form of every error that is not a run's.

@@ -338,6 +338,22 @@ func TestServeEndsGracefully(t *testing.T) {
 	}
 }
 
+// Without a password there is no dashboard, and the answer says how to have one.
+func TestNoDashboard(t *testing.T) {
+	server := httptest.NewServer(web.New(nil, secret, quiet))
+	defer server.Close()
+	for _, path := range []string{"/dashboard", "/dashboard/", "/dashboard/runs/x", "/dashboard/login"} {
+		status, got := call(t, http.MethodGet, server.URL+path, "")
+		hint, _ := got["hint"].(string)
+		if status != http.StatusNotFound || got["error"] != "there is no dashboard" || !strings.Contains(hint, "DASHBOARD_PASSWORD") {
+			t.Errorf("%s: %d %v", path, status, got)
+		}
+	}
+	if status, got := call(t, http.MethodGet, server.URL+"/", ""); status != http.StatusNotFound {
+		t.Errorf("/: %d %v", status, got)
+	}
+}
+
 func TestPortTaken(t *testing.T) {
 	listener, err := net.Listen("tcp", ":0")
 	if err != nil {
