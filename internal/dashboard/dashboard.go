@@ -33,6 +33,7 @@ type Options struct {
 	StaleAfter time.Duration // a module without a good run for so long is told of
 	PublicURL  string        // where people reach this server; empty: as the request says
 	Forwarded  bool          // a platform in front writes X-Forwarded-For
+	Preview    bool          // a deployment that does not sync: its buttons refuse
 	Log        *slog.Logger
 }
 
@@ -77,7 +78,7 @@ func For(settings *config.Config, m *mirror.Mirror, forwarded bool, log *slog.Lo
 		return nil, nil
 	}
 	return New(Options{Password: settings.Dashboard, Mirror: m, Deadline: settings.Mirror.Deadline, StaleAfter: settings.Notify.StaleAfter,
-		PublicURL: settings.Notify.PublicURL, Forwarded: forwarded, Log: log})
+		PublicURL: settings.Notify.PublicURL, Forwarded: forwarded, Preview: settings.Preview, Log: log})
 }
 
 func (d *dashboard) routes() http.Handler {

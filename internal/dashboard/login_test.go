@@ -219,6 +219,22 @@ func TestCookies(t *testing.T) {
 	}
 }
 
+// A preview deployment shows everything and runs nothing.
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, pgtest.Database(t), func(o *dashboard.Options) { o.Preview = true })
+	v := s.operator(t)
+	form := url.Values{"token": {v.get("/dashboard").token(t)}, "module": {"leads"}, "id": {"1"}}
+	for _, path := range []string{"/dashboard/runs", "/dashboard/quarantine"} {
+		if a := v.post(path, form); a.status != http.StatusForbidden || !strings.Contains(a.text(), "SYNC_PREVIEW=true") {
+			t.Errorf("%s: %d\n%s", path, a.status, a.text())
+		}
+	}
+	if n := value[int](t, s, "SELECT count(*) FROM sync_runs"); n != 0 {
+		t.Errorf("%d runs were made", n)
+	}
+}
+
 // A reader of the dashboard cannot be tricked into a run: another site's form is refused,
 // and so is one without the session's own token.
 func TestForms(t *testing.T) {

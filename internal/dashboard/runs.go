@@ -164,7 +164,7 @@ func statusWord(status string) string {
 
 // triggerWord says who called.
 func triggerWord(trigger string) string {
-	words := map[string]string{"cli": "command line", "vercel-cron": "Vercel cron", "cloud-scheduler": "Cloud Scheduler", "other": "another caller"}
+	words := map[string]string{"cli": "command line", "vercel-cron": "Vercel cron", "cloud-scheduler": "Cloud Scheduler", "ticker": "serve --every", "other": "another caller"}
 	if word, ok := words[trigger]; ok {
 		return word
 	}
@@ -397,7 +397,8 @@ func (d *dashboard) figures(r postgres.RunRow) []runFigure {
 }
 
 func reasonWord(reason string) string {
-	words := map[string]string{"complete": "all was read", "time-budget": "its time was spent", "stopping": "the process was asked to end"}
+	words := map[string]string{"complete": "all was read", "time-budget": "its time was spent", "stopping": "the process was asked to end",
+		mirror.ReasonSettling: "Zoho may still list what it has just stopped showing"}
 	if word, ok := words[reason]; ok {
 		return word
 	}
@@ -417,6 +418,11 @@ func (d *dashboard) runAgain(w http.ResponseWriter, r *http.Request) {
 
 // perform runs what is requested, to its end even where the caller leaves.
 func (d *dashboard) perform(w http.ResponseWriter, r *http.Request, request mirror.Request) {
+	if d.Preview {
+		d.trouble(w, r, http.StatusForbidden, trouble{Title: "Refused", Text: "This is a preview deployment, which does not sync. Nothing was done.",
+			Hint: "Use the production deployment's dashboard, or set SYNC_PREVIEW=true and a DATABASE_URL of its own for previews."})
+		return
+	}
 	ctx := context.WithoutCancel(r.Context())
 	result, failure := d.Mirror.Run(ctx, request)
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
