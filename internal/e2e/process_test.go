@@ -187,7 +187,7 @@ func (w *world) deploy(t *testing.T, settings []string) (_ *deployment, up bool)
 		defer close(d.ended)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			w.heard(lines.Text() + "\n")
-			if strings.Contains(lines.Text(), `"msg":"listening"`) {
+			if strings.Contains(lines.Text(), `:"listening"`) {
 				begun <- true
 			}
 		}

@@ -1,13 +1,17 @@
 package web_test
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"zohomirror/internal/pgembed/pgtest"
+	"zohomirror/internal/web"
 )
 
 // Every answer bears the headers that keep browsers from making more of it than JSON, and a
@@ -39,5 +43,38 @@ func TestHardened(t *testing.T) {
 		if response.StatusCode != status {
 			t.Errorf("%s with a large body: %d", path, response.StatusCode)
 		}
+	}
+}
+
+// The server reads no more of a request's head than a scheduler may send.
+func TestLargeHeaders(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	handler := behind(t, secret).Config.Handler
+	go func() { served <- web.Serve(ctx, listener, handler, time.Second, func() {}, quiet) }()
+	for size, want := range map[int]int{80 << 10: letIn, 300 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/api/sync", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+secret)
+		request.Header.Set("X-Much", strings.Repeat("x", size))
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%d bytes of headers: %d", size, response.StatusCode)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
