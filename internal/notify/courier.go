@@ -66,10 +66,14 @@ func (c *courier) deliver(ctx context.Context) error {
 	var failures error
 	for _, event := range c.take() {
 		if err := c.post(ctx, event); err != nil {
-			failures = errors.Join(failures, fmt.Errorf("send to Sentry: %w", err))
+			failures = errors.Join(failures, undelivered(err))
 		}
 	}
 	return failures
+}
+
+func undelivered(cause error) error {
+	return &untold{"Sentry", cause, "the event is lost, the run is not; if it lasts, check SENTRY_DSN and see whether its host can be reached from here"}
 }
 
 func (c *courier) post(ctx context.Context, event *sentry.Event) error {

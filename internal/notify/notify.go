@@ -5,7 +5,6 @@ package notify
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -41,14 +40,13 @@ func ValidDSN(dsn string) bool {
 type Notifier struct {
 	config Config
 	http   *http.Client
-	log    *slog.Logger
 
 	slack  patience
 	sentry limits
 }
 
 // New returns a notifier, which connects to nobody yet.
-func New(config Config, log *slog.Logger) *Notifier {
+func New(config Config) *Notifier {
 	return &Notifier{
 		config: config,
 		http: &http.Client{
@@ -56,7 +54,6 @@ func New(config Config, log *slog.Logger) *Notifier {
 			// The addresses are secrets: they go to the configured hosts and nowhere else.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		log: log,
 	}
 }
 
@@ -98,6 +95,20 @@ func retryAfter(header http.Header) time.Duration {
 	}
 	return min(max(pause, time.Second), longestPause)
 }
+
+// An untold is an error of sending that may pass by itself, or that only costs an event.
+type untold struct {
+	to    string
+	cause error
+	hint  string
+}
+
+func (e *untold) Error() string { return "send to " + e.to + ": " + e.cause.Error() }
+
+func (e *untold) Unwrap() error { return e.cause }
+
+// Hint says what to do.
+func (e *untold) Hint() string { return e.hint }
 
 // withoutAddress takes the address out of an error of the HTTP client: it is a secret.
 func withoutAddress(err error) error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,8 +14,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // A desk receives what is sent to Slack or Sentry and answers as it is told.
 type desk struct {
@@ -80,7 +77,7 @@ func status(code int, body string, headers ...string) http.HandlerFunc {
 
 func (d *desk) notifier(t *testing.T, config Config) *Notifier {
 	t.Helper()
-	n := New(config, quiet)
+	n := New(config)
 	t.Cleanup(n.Close)
 	return n
 }

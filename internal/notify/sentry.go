@@ -36,7 +36,8 @@ type Report struct {
 	failed error // of it; read once it is sent
 }
 
-// Report opens the report of a run, or nil where there is no Sentry.
+// Report opens the report of a run, or nil where there is no Sentry, or a DSN that cannot be
+// used, which the settings' check refuses.
 func (n *Notifier) Report(run Run) *Report {
 	r := n.report()
 	if r == nil {
@@ -58,12 +59,8 @@ func (n *Notifier) Report(run Run) *Report {
 }
 
 func (n *Notifier) report() *Report {
-	if n.config.SentryDSN == "" {
-		return nil
-	}
 	dsn, err := sentry.NewDsn(n.config.SentryDSN)
-	if err != nil { // the settings were not checked
-		n.log.Warn("Sentry is not told: SENTRY_DSN cannot be used")
+	if err != nil {
 		return nil
 	}
 	r := &Report{began: time.Now(), scope: sentry.NewScope(), courier: &courier{notifier: n, dsn: dsn}}
@@ -79,7 +76,6 @@ func (n *Notifier) report() *Report {
 		DisableClientReports: true,
 	})
 	if err != nil {
-		n.log.Warn("Sentry is not told", "error", err)
 		return nil
 	}
 	return r
@@ -160,7 +156,7 @@ func (r *Report) Send(ctx context.Context) error {
 		select {
 		case <-r.begun: // the end must not arrive before the beginning
 		case <-ctx.Done():
-			return errors.New("send to Sentry: it does not answer in time")
+			return undelivered(errors.New("it does not answer in time"))
 		}
 	}
 	return errors.Join(r.failed, r.courier.deliver(ctx))

@@ -254,10 +254,10 @@ func TestSentryTrouble(t *testing.T) {
 	if err := d.sentry(t).TestSentry(t.Context()); err == nil || strings.Contains(err.Error(), "publickey") || strings.Contains(err.Error(), "/api/42") {
 		t.Errorf("%v", err)
 	}
-	if err := New(Config{}, quiet).TestSentry(t.Context()); err == nil {
+	if err := New(Config{}).TestSentry(t.Context()); err == nil {
 		t.Error("no DSN, and no error")
 	}
-	if n := New(Config{SentryDSN: "https://sentry.example.com/no-key"}, quiet); n.Report(oneRun) != nil || ValidDSN(n.config.SentryDSN) {
+	if n := New(Config{SentryDSN: "https://sentry.example.com/no-key"}); n.Report(oneRun) != nil || ValidDSN(n.config.SentryDSN) {
 		t.Error("a DSN that cannot be used is used")
 	}
 }
@@ -265,7 +265,7 @@ func TestSentryTrouble(t *testing.T) {
 // A Sentry that does not answer costs what it is given in all, however it began.
 func TestSlowSentry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := New(Config{SentryDSN: "https://publickey@sentry.invalid/42"}, quiet)
+		n := New(Config{SentryDSN: "https://publickey@sentry.invalid/42"})
 		n.http.Transport = travel(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
@@ -287,7 +287,7 @@ func TestSlowSentry(t *testing.T) {
 
 // Without Sentry a report does nothing.
 func TestNoSentry(t *testing.T) {
-	n := New(Config{}, quiet)
+	n := New(Config{})
 	r := n.Report(oneRun)
 	r.Begin(t.Context())
 	r.Fail("zoho", "", errors.New("HTTP 503"))
@@ -302,7 +302,7 @@ func TestNoSentry(t *testing.T) {
 // How a run ended never arrives before that it has begun.
 func TestSentryOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := New(Config{SentryDSN: "https://publickey@sentry.invalid/42"}, quiet)
+		n := New(Config{SentryDSN: "https://publickey@sentry.invalid/42"})
 		arrived := make(chan string, 2)
 		n.http.Transport = travel(func(r *http.Request) (*http.Response, error) {
 			body, err := io.ReadAll(r.Body)

@@ -67,6 +67,13 @@ func (e *BusyError) Error() string {
 	return "Slack asks for patience for " + e.Wait.Round(time.Second).String()
 }
 
+// Hint says what to do.
+func (e *BusyError) Hint() string { return "nothing is to be done: a later run sends what waits" }
+
+func unsent(cause error) error {
+	return &untold{"Slack", cause, "the next run sends what waits; if it lasts, see whether hooks.slack.com can be reached from here"}
+}
+
 // Slack sends an alert. Its error is a *RefusedError, a *BusyError, or of a kind that may
 // pass by itself.
 func (n *Notifier) Slack(ctx context.Context, alert Alert) error {
@@ -90,12 +97,12 @@ func (n *Notifier) post(ctx context.Context, m message) error {
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, n.config.SlackWebhook, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("send to Slack: %w", withoutAddress(err))
+		return unsent(withoutAddress(err))
 	}
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
 	response, err := n.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("send to Slack: %w", withoutAddress(err))
+		return unsent(withoutAddress(err))
 	}
 	defer response.Body.Close()
 	const enough = 256
@@ -114,7 +121,7 @@ func (n *Notifier) post(ctx context.Context, m message) error {
 	case status < 500:
 		return &RefusedError{status, word}
 	default:
-		return fmt.Errorf("send to Slack: HTTP %d %s", status, word)
+		return unsent(fmt.Errorf("HTTP %d %s", status, word))
 	}
 }
 

@@ -48,7 +48,7 @@ func TestSlackMessage(t *testing.T) {
 
 // Each kind has a title, something to do, and a link that leads somewhere.
 func TestSlackMessageOfEachKind(t *testing.T) {
-	n := New(Config{PublicURL: "https://m"}, quiet)
+	n := New(Config{PublicURL: "https://m"})
 	for kind, c := range map[string]struct {
 		alert Alert
 		title string
@@ -73,14 +73,14 @@ func TestSlackMessageOfEachKind(t *testing.T) {
 			t.Errorf("%s: %q does not lead to %s", kind, got, c.link)
 		}
 	}
-	if m := New(Config{}, quiet).message(Alert{Kind: Drift}); strings.Contains(m.Blocks[len(m.Blocks)-1].Elements[0].(*blockText).Text, "|") {
+	if m := New(Config{}).message(Alert{Kind: Drift}); strings.Contains(m.Blocks[len(m.Blocks)-1].Elements[0].(*blockText).Text, "|") {
 		t.Error("a link without PUBLIC_URL")
 	}
 }
 
 // Slack refuses a section above 3,000 characters, however they came about.
 func TestSlackLimits(t *testing.T) {
-	n := New(Config{}, quiet)
+	n := New(Config{})
 	long := strings.Repeat("<&é", 5000)
 	m := n.message(Alert{Kind: Failing, Module: "leads", Cause: long, Detail: long, Hint: long})
 	for _, b := range m.Blocks {
@@ -157,7 +157,7 @@ func (f travel) RoundTrip(r *http.Request) (*http.Response, error) { return f(r)
 func TestSlackIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, busy := 0, true
-		n := New(Config{SlackWebhook: "https://slack.invalid/secret"}, quiet)
+		n := New(Config{SlackWebhook: "https://slack.invalid/secret"})
 		n.http.Transport = travel(func(*http.Request) (*http.Response, error) {
 			asked++
 			if busy {
@@ -184,7 +184,7 @@ func TestSlackIsLeftAlone(t *testing.T) {
 // A Slack that does not answer costs the time it is given, and no more.
 func TestSlowSlack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := New(Config{SlackWebhook: "https://slack.invalid/secret"}, quiet)
+		n := New(Config{SlackWebhook: "https://slack.invalid/secret"})
 		n.http.Transport = travel(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
