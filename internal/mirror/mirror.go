@@ -63,6 +63,7 @@ func (m *Mirror) Ping(ctx context.Context) error { return m.db.Ping(ctx) }
 func (m *Mirror) Rest() {
 	m.db.Rest()
 	m.zoho.Close()
+	m.notifier.Close()
 }
 
 // Close ends all connections. No run may be under way.
