@@ -20,19 +20,22 @@ CREATE INDEX sync_quarantine_run_id_idx ON sync_quarantine (run_id);
 CREATE INDEX sync_drift_run_id_idx ON sync_drift (run_id);
 
 -- What a person is told, each once. It is raised in the transaction that closes a run and
--- sent afterwards: whoever sends it claims it first. off: no webhook was configured.
+-- sent afterwards: whoever sends it claims it first. off: no webhook was configured; refused:
+-- Slack does not take it, whatever is tried; expired: Slack was away for a week.
 CREATE TABLE sync_alerts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     module text NOT NULL,
     kind text NOT NULL,
     run_id uuid,
     count bigint NOT NULL DEFAULT 0,
+    cause text,
     detail text,
     hint text,
     since timestamptz,
     raised_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     state text NOT NULL DEFAULT 'pending',
     claimed_at timestamptz,
+    not_before timestamptz,
     attempts integer NOT NULL DEFAULT 0,
     sent_at timestamptz,
     CONSTRAINT sync_alerts_kind_check CHECK (kind IN ('failing', 'recovered', 'stale', 'quarantine', 'drift')),
@@ -40,6 +43,8 @@ CREATE TABLE sync_alerts (
 );
 CREATE INDEX sync_alerts_module_kind_idx ON sync_alerts (module, kind, raised_at DESC);
 CREATE INDEX sync_alerts_pending_idx ON sync_alerts (raised_at) WHERE state = 'pending';
+-- A silence is told once a day (count is its whole days), whoever notices it.
+CREATE UNIQUE INDEX sync_alerts_stale_idx ON sync_alerts (module, since, count, (state = 'off')) WHERE kind = 'stale';
 
 -- Failed log-ins of the dashboard, counted over all processes. source is a digest of the
 -- caller's address, or '*' for all callers.

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/sethvargo/go-envconfig"
 
@@ -15,6 +15,7 @@ import (
 	"zohomirror/internal/doctor"
 	"zohomirror/internal/logs"
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/notify"
 )
 
 type doctorCmd struct {
@@ -30,8 +31,16 @@ func (doctorCmd) Help() string {
 		"The exit status is the class of the first problem: 2 settings, 3 database, 4 Zoho, 5 schema, 6 notifications; 0 where there is none."
 }
 
-// slackTest and sentryTest send what --notify asks for.
-var slackTest, sentryTest func(context.Context, *config.Config) error
+// sendTest sends what --notify asks for, by the code that runs use.
+func sendTest(send func(*notify.Notifier, context.Context) error) func(context.Context, *config.Config) error {
+	return func(ctx context.Context, settings *config.Config) error {
+		n := notify.New(settings.Notify)
+		defer n.Close()
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a person waits
+		defer cancel()
+		return send(n, ctx)
+	}
+}
 
 // A problem is told already; it gives the command its exit status.
 type problem int
@@ -42,9 +51,6 @@ func (p problem) Error() string { return fmt.Sprintf("a problem of class %d", in
 func (p problem) ExitCode() int { return int(p) }
 
 func (c doctorCmd) Run(ctx context.Context) error {
-	if c.Notify && (slackTest == nil || sentryTest == nil) {
-		return errors.New("this version sends no test: leave out --notify")
-	}
 	patient := doctor.Patient{
 		Environment: envconfig.OsLookuper(), Folder: c.Folder, UserAgent: userAgent(),
 		Log: logs.New(os.Stderr, logs.Options{Text: true, Plain: true, Level: slog.LevelError}), // a check says what is to be said
@@ -53,7 +59,7 @@ func (c doctorCmd) Run(ctx context.Context) error {
 		},
 	}
 	if c.Notify {
-		patient.Slack, patient.Sentry = slackTest, sentryTest
+		patient.Slack, patient.Sentry = sendTest((*notify.Notifier).TestSlack), sendTest((*notify.Notifier).TestSentry)
 	}
 	names := c.Modules
 	if len(names) == 0 {

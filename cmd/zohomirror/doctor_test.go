@@ -2,6 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,5 +70,34 @@ func TestDoctor(t *testing.T) {
 
 	if _, complaints, status := output(t, settings, "doctor", "nonsense"); status != 1 || !strings.Contains(complaints, `there is no module "nonsense"`) {
 		t.Errorf("%d %s", status, complaints)
+	}
+}
+
+// With --notify a test arrives at both ends, and what they refuse is a problem.
+func TestDoctorNotifies(t *testing.T) {
+	t.Parallel()
+	var arrived []string
+	status := http.StatusOK
+	people := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived = append(arrived, r.URL.Path)
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(people.Close)
+	settings := settingsFor(t, zohosim.New(zohosim.Config{}), pgtest.Database(t))
+	settings["SLACK_WEBHOOK_URL"] = people.URL + "/services/T/B/canary"
+	settings["SENTRY_DSN"] = strings.Replace(people.URL, "://", "://canary@", 1) + "/1"
+	for want, answer := range map[int]int{0: http.StatusOK, 6: http.StatusForbidden} {
+		status, arrived = answer, nil
+		printed, _, got := output(t, settings, "doctor", "--notify")
+		if got != want || strings.Contains(printed, "canary") || want == 6 && !strings.Contains(printed, "✗ sentry: ") {
+			t.Errorf("exit %d, want %d\n%s", got, want, printed)
+		}
+		if slices.Sort(arrived); !slices.Equal(arrived, []string{"/api/1/envelope/", "/services/T/B/canary"}) {
+			t.Errorf("arrived %q", arrived)
+		}
+	}
+	status, arrived = http.StatusOK, nil
+	if output(t, settings, "doctor"); arrived != nil {
+		t.Errorf("sent without being asked: %q", arrived)
 	}
 }

@@ -43,7 +43,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 
 // serve answers on the listener until ctx ends. With every above zero it ticks as well.
 func serve(ctx context.Context, settings *config.Config, listener net.Listener, log *slog.Logger, every time.Duration) error {
-	settings.Zoho.UserAgent = userAgent()
+	identify(settings)
 	m, err := mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, log)
 	if err != nil {
 		return err
@@ -67,6 +67,11 @@ func serve(ctx context.Context, settings *config.Config, listener net.Listener, 
 	log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", versionText())
 	handler := web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview), web.WithDashboard(board))
 	return web.Serve(ctx, listener, handler, settings.Mirror.Deadline, m.Stop, log)
+}
+
+// identify lets Zoho and Sentry know which program this is.
+func identify(settings *config.Config) {
+	settings.Zoho.UserAgent, settings.Mirror.Notify.Release = userAgent(), versionText()
 }
 
 func userAgent() string { return "zohomirror/" + versionText() }

@@ -87,6 +87,6 @@ func openMirror(ctx context.Context) (*mirror.Mirror, error) {
 }
 
 func open(ctx context.Context, settings *config.Config, log *slog.Logger) (*mirror.Mirror, error) {
-	settings.Zoho.UserAgent = userAgent()
+	identify(settings)
 	return mirror.Open(ctx, settings.Mirror, settings.Zoho, settings.DatabaseURL, log)
 }

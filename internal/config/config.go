@@ -69,6 +69,7 @@ type environment struct {
 	SyncPreview  string `env:"SYNC_PREVIEW, default=false"`
 	VercelEnv    string `env:"VERCEL_ENV"`
 	VercelHost   string `env:"VERCEL_PROJECT_PRODUCTION_URL"`
+	VercelCommit string `env:"VERCEL_GIT_COMMIT_SHA"`
 	CloudRun     string `env:"K_SERVICE"`
 	CloudProject string `env:"GOOGLE_CLOUD_PROJECT"`
 	Port         string `env:"PORT, default=8080"`
@@ -99,7 +100,7 @@ func Load(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
 	c.Zoho = r.zoho()
 	c.Mirror = r.mirror()
 	c.Notify = r.notify()
-	c.Mirror.AlertAfter = c.Notify.StaleAfter
+	c.Mirror.AlertAfter, c.Mirror.Notify = c.Notify.StaleAfter, c.Notify
 	c.Google = r.google()
 	c.Preview = r.preview()
 	c.Dashboard = r.env.Dashboard
@@ -244,11 +245,15 @@ func (r *reader) notify() notify.Config {
 		SentryDSN:    r.link("SENTRY_DSN", r.env.SentryDSN),
 		PublicURL:    strings.TrimSuffix(r.link("PUBLIC_URL", r.env.PublicURL), "/"),
 		Environment:  cmp.Or(r.env.Environment, r.env.VercelEnv, "production"),
+		Release:      r.env.VercelCommit,
 		Schedule:     r.env.Schedule,
 		StaleAfter:   r.staleAfter(),
 	}
 	if c.PublicURL == "" && r.env.VercelHost != "" {
 		c.PublicURL = "https://" + r.env.VercelHost
+	}
+	if c.SentryDSN != "" && !notify.ValidDSN(c.SentryDSN) {
+		r.problem("SENTRY_DSN", "is not an address of Sentry's: copy it from the project's settings, Client Keys")
 	}
 	if len(strings.Fields(c.Schedule)) != 5 {
 		r.problem("SYNC_SCHEDULE", "must have crontab's five fields, such as */15 * * * *")

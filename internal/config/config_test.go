@@ -76,6 +76,7 @@ func TestEachSetting(t *testing.T) {
 		"on Vercel": {map[string]string{"VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app"}, func(c *Config) {
 			c.Preview, c.Notify.Environment, c.Notify.PublicURL = true, "preview", "https://x.vercel.app"
 		}},
+		"release":          {map[string]string{"VERCEL_GIT_COMMIT_SHA": "0a1b2c"}, func(c *Config) { c.Notify.Release = "0a1b2c" }},
 		"public address":   {map[string]string{"PUBLIC_URL": "https://m.example.com/", "VERCEL_PROJECT_PRODUCTION_URL": "x"}, func(c *Config) { c.Notify.PublicURL = "https://m.example.com" }},
 		"dashboard":        {map[string]string{"DASHBOARD_PASSWORD": "open sesame 7"}, func(c *Config) { c.Dashboard = "open sesame 7" }},
 		"schedule":         {map[string]string{"SYNC_SCHEDULE": "0 * * * *"}, func(c *Config) { c.Notify.Schedule = "0 * * * *" }},
@@ -85,6 +86,7 @@ func TestEachSetting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := defaults()
 			c.change(&want)
+			want.Mirror.Notify = want.Notify // whom runs tell
 			got, err := load(t, c.set)
 			if err != nil {
 				t.Fatal(err)
@@ -179,6 +181,7 @@ func TestBadSettings(t *testing.T) {
 		{"OIDC_AUDIENCE", "https://m", "OIDC_SERVICE_ACCOUNT: is missing"},
 		{"OIDC_TRUST_CLOUD_RUN", "true", "for Cloud Run alone"},
 		{"SYNC_PREVIEW", "yes", "true or false"},
+		{"SENTRY_DSN", "https://sentry.example.com/1", "Client Keys"},
 	} {
 		if _, err := load(t, map[string]string{c.name: c.value}); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s=%s: %v, want %q", c.name, c.value, err, c.says)

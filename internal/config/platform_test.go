@@ -23,6 +23,7 @@ func TestPlatformSettings(t *testing.T) {
 	} {
 		want := defaults()
 		c.change(&want)
+		want.Mirror.Notify = want.Notify // whom runs tell
 		got, err := load(t, c.set)
 		if err != nil {
 			t.Fatal(err)

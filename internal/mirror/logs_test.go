@@ -82,7 +82,7 @@ func TestOneLineARun(t *testing.T) {
 	want := map[string]any{
 		"level": "info", "msg": "run ended", "module": "deals", "mode": "sync", "trigger": "curl", "status": "ok",
 		"pages": 1.0, "rows": 2.0, "inserted": 1.0, "updated": 0.0, "unchanged": 0.0, "deleted": 0.0, "restored": 0.0, "quarantined": 1.0,
-		"credits": 3.0, "more": false, "reason": "complete", "watermark": noon.Format(time.RFC3339),
+		"credits": 4.0, "more": false, "reason": "complete", "watermark": noon.Format(time.RFC3339),
 	}
 	id := uuid.New()
 	result := run(mirror.Request{Trigger: mirror.TriggerCurl, RunID: id})

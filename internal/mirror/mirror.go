@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"zohomirror/internal/crm"
+	"zohomirror/internal/notify"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
 )
@@ -27,14 +28,16 @@ type Config struct {
 	MassDelete int           // percent of a module's rows that may be listed as deleted at once
 	Retention  time.Duration // how long the run history is kept
 	AlertAfter time.Duration // a module without a good run for so long is stale; zero: an hour
+	Notify     notify.Config // who is told what a person must know
 }
 
 // Mirror runs modules. It is safe for concurrent use.
 type Mirror struct {
-	config Config
-	zoho   *zoho.Client
-	db     *postgres.Store
-	log    *slog.Logger
+	config   Config
+	zoho     *zoho.Client
+	db       *postgres.Store
+	notifier *notify.Notifier
+	log      *slog.Logger
 
 	stop     sync.Once
 	stopping chan struct{}
@@ -47,7 +50,9 @@ func Open(ctx context.Context, config Config, source zoho.Config, databaseURL st
 	if err != nil {
 		return nil, err
 	}
-	return &Mirror{config: config, zoho: zoho.New(source, db, log), db: db, log: log, stopping: make(chan struct{})}, nil
+	return &Mirror{
+		config: config, zoho: zoho.New(source, db, log), db: db, notifier: notify.New(config.Notify), log: log, stopping: make(chan struct{}),
+	}, nil
 }
 
 // Ping reports whether the database answers.
@@ -58,6 +63,7 @@ func (m *Mirror) Ping(ctx context.Context) error { return m.db.Ping(ctx) }
 func (m *Mirror) Rest() {
 	m.db.Rest()
 	m.zoho.Close()
+	m.notifier.Close()
 }
 
 // Store is the mirror's database, for those who only look.
@@ -67,6 +73,7 @@ func (m *Mirror) Store() *postgres.Store { return m.db }
 func (m *Mirror) Close() {
 	m.db.Close()
 	m.zoho.Close()
+	m.notifier.Close()
 }
 
 // Stop makes all runs end at their next page boundary, each with its checkpoint.
@@ -92,7 +99,8 @@ const (
 
 // Run does what is requested: in mode sync it reads one module's changes and writes them.
 // The error is non-nil exactly when the result's status is failed; whatever was committed
-// before stays, with its checkpoint. It ends by itself within Config.Deadline.
+// before stays, with its checkpoint. It ends by itself within Config.Deadline, and has then
+// told whoever must know; that takes notify.Limit at most.
 func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 	request, err := request.completed()
 	if err != nil {
@@ -100,48 +108,35 @@ func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 	}
 	started := time.Now()
 	module, id := request.Module, request.RunID
-	log := m.log.With("run_id", id.String(), "module", module.Name)
 	ctx, cancel := context.WithDeadline(ctx, started.Add(m.config.Deadline-m.reserve()))
 	defer cancel()
+	report := m.report(request)
+	defer report.Close()
+	log := slog.New(report.Handler(m.log.Handler()))
+	log = log.With("run_id", id.String(), "module", module.Name)
 
 	db := m.db.WithLog(log)
 	claim := db.Claim
 	if request.repeatable {
 		claim = db.ClaimOnce
 	}
-	claimed, err := claim(ctx, postgres.Intent{Module: module, ID: id, Mode: request.Mode, Trigger: request.Trigger}, m.config.StaleAfter)
+	word := &word{Mirror: m, db: db, log: log, report: report, started: started}
+	intent := postgres.Intent{Module: module, ID: id, Mode: request.Mode, Trigger: request.Trigger, Alerting: m.alerting()}
+	claimed, err := claim(ctx, intent, m.config.StaleAfter)
 	if err != nil {
-		return unclaimed(ctx, log, request, started, err)
+		return word.unclaimed(ctx, request, err)
 	}
+	word.begin(ctx, claimed)
 	r := &run{Mirror: m, request: request, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
-	err = r.readAll(ctx)
+	err = r.guarded(ctx)
 	result, err := r.close(ctx, err)
+	word.end(ctx, r, result, err)
 	r.tidy(ctx)
 	return result, err
 }
 
 // reserve is the part of the deadline kept for closing a run.
 func (m *Mirror) reserve() time.Duration { return m.config.Deadline / 10 }
-
-// unclaimed is the result of a run that did not get the lock.
-func unclaimed(ctx context.Context, log *slog.Logger, request Request, started time.Time, err error) (Result, error) {
-	result := Result{RunID: request.RunID, Module: request.Module.Name, Mode: request.Mode, Duration: time.Since(started)}
-	var recorded *postgres.Recorded
-	if errors.As(err, &recorded) {
-		result.Status = recorded.Status
-		about(log, request, result).InfoContext(ctx, "run not repeated: its outcome is recorded")
-		return repeated(request, recorded)
-	}
-	var held *postgres.Held
-	if errors.As(err, &held) {
-		result.Status, result.HeldSince = StatusSkipped, held.Since
-		about(log, request, result).InfoContext(ctx, "run skipped", "reason", reasonLockHeld, "held_since", held.Since)
-		return result, nil
-	}
-	result.Status, result.Err, result.Hint = StatusFailed, err.Error(), hint(err)
-	about(log, request, result).ErrorContext(ctx, "run failed", "cause", cause(err), "error", err, "hint", result.Hint)
-	return result, err
-}
 
 // A run is one bounded pass over a module that holds its lock.
 type run struct {
@@ -166,6 +161,18 @@ type run struct {
 	listedAt     time.Time // Zoho's time up to which its list of deleted records is known; zero while it is not
 	zohoNow      time.Time // the same, if Zoho told it; zero: only our own clock is known
 	verification *postgres.Verification
+	cause        string // class of the error
+	unrecorded   bool   // it has failed, and its row does not say so
+}
+
+// guarded makes a panic the run's error: its row is closed and its lock freed as any other's.
+func (r *run) guarded(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = notify.NewPanic(p)
+		}
+	}()
+	return r.readAll(ctx)
 }
 
 // readAll reads every stream of the module to its end, or until the run must stop.
@@ -323,10 +330,16 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 	if err := r.claimed.Close(closing, r.counts, outcome); err != nil && !errors.Is(failure, postgres.ErrLockLost) {
 		failure = errors.Join(failure, err)
 		outcome.Err, outcome.Hint, outcome.Cause = failure.Error(), hint(failure), cause(failure)
+		r.unrecorded = !errors.Is(err, postgres.ErrLockLost) // else whoever took it over has recorded it
 	}
+	r.cause = outcome.Cause
 
 	result := r.result(outcome)
 	r.summarize(ctx, result, outcome)
+	var p *notify.Panic
+	if errors.As(failure, &p) {
+		r.log.ErrorContext(ctx, "a run ended in a panic", "panic", p.Error(), "stack", p.Stack())
+	}
 	return result, failure
 }
 

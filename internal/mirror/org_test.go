@@ -131,7 +131,12 @@ func (o *org) connect(t testing.TB) {
 // process is a mirror as a new process would make it: it remembers nothing.
 func (o *org) process(t testing.TB, database string) *mirror.Mirror {
 	t.Helper()
-	m, err := mirror.Open(t.Context(), o.config, o.source(), database, o.logger(t))
+	return o.processWith(t, database, o.logger(t))
+}
+
+func (o *org) processWith(t testing.TB, database string, log *slog.Logger) *mirror.Mirror {
+	t.Helper()
+	m, err := mirror.Open(t.Context(), o.config, o.source(), database, log)
 	if err != nil {
 		t.Fatal(err)
 	}

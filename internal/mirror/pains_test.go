@@ -163,6 +163,26 @@ func TestPain08ErroredPageMovesNothing(t *testing.T) {
 	o.equal(t, "deals")
 }
 
+// Pain 9: what runs cost can be seen before the day's credits are gone.
+func TestPain09CreditsAreCounted(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	o.InsertMany("Deals", 1500, deal)
+	o.runAll(t, "deals")
+	o.Advance(time.Minute)
+	o.run(t, "deals")
+	var spent int64
+	for _, call := range o.Calls() {
+		spent += int64(call.Credit)
+	}
+	if got := value[int64](t, o, "SELECT sum(credits) FROM sync_runs WHERE module = 'deals'"); got != spent || spent < 5 {
+		t.Errorf("the run history counts %d credits, Zoho took %d", got, spent)
+	}
+	if got := value[int64](t, o, "SELECT credits_24h FROM sync_health WHERE module = 'deals'"); got != spent {
+		t.Errorf("sync_health counts %d credits, Zoho took %d", got, spent)
+	}
+}
+
 // Pain 10: a wrong data centre looks like anything but that.
 func TestPain10DataCentreIsNamed(t *testing.T) {
 	t.Parallel()

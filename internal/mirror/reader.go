@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"zohomirror/internal/crm"
+	"zohomirror/internal/notify"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
 )
@@ -65,9 +66,15 @@ func (r *reader) fetch(ctx context.Context) <-chan fetched {
 	}
 	result := make(chan fetched, 1)
 	go func() {
-		began := time.Now()
-		page, err := r.run.zoho.Query(ctx, query)
-		result <- fetched{page: page, err: err, took: time.Since(began)}
+		began, got := time.Now(), fetched{}
+		defer func() {
+			if p := recover(); p != nil {
+				got.err = notify.NewPanic(p)
+			}
+			got.took = time.Since(began)
+			result <- got
+		}()
+		got.page, got.err = r.run.zoho.Query(ctx, query)
 	}()
 	return result
 }

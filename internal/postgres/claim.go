@@ -40,6 +40,8 @@ type Intent struct {
 	ID      uuid.UUID
 	Mode    string // what the run is for
 	Trigger string // who called; empty: other
+
+	Alerting Alerting
 }
 
 // Run is a claimed module: the right to write its rows until the lock is lost.
@@ -50,6 +52,7 @@ type Run struct {
 	Money       map[string]crm.Width  // numeric columns with bounds, by name
 	Metadata    map[string]Metadata   // by key
 	Retrying    bool                  // pages try what is in the quarantine: each attempt counts
+	Pending     bool                  // alerts wait to be sent, as Claim or Close has found
 
 	store     *Store
 	claimed   time.Time // by the process's clock, at StartedAt or a little later
@@ -122,6 +125,7 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 	batch.Queue(lockClaim, module, id, fmt.Sprintf("%d microseconds", staleAfter.Microseconds()))
 	batch.Queue(runsCloseOrphans, module, id)
 	batch.Queue(runOpen, module, id, run.Mode, run.Trigger)
+	batch.Queue(alertsOfOrphans, module, run.Alerting.state(), run.Alerting.staleAfter())
 	batch.Queue(claimState, module)
 	batch.Queue(tableColumns, module)
 
@@ -130,6 +134,9 @@ func (s *Store) claim(ctx context.Context, run *Run, staleAfter time.Duration) (
 			return err
 		}
 		if err := results.QueryRow().Scan(&run.StartedAt, &status); err != nil {
+			return err
+		}
+		if err := results.QueryRow().Scan(&run.Pending); err != nil {
 			return err
 		}
 		var state claimed

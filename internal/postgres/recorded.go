@@ -36,7 +36,7 @@ func (s *Store) ClaimOnce(ctx context.Context, intent Intent, staleAfter time.Du
 		return run, err
 	}
 	// Whoever held the claim up may have been the same call.
-	recorded, unread := s.recorded(ctx, intent.ID, staleAfter)
+	recorded, unread := s.recorded(ctx, intent, staleAfter)
 	switch {
 	case unread != nil:
 		return nil, fmt.Errorf("read the run %s: %w", intent.ID, unread)
@@ -51,13 +51,14 @@ var errRecorded = errors.New("a run of this id is recorded")
 
 // recorded reads a run's row; nil where there is none. A run that was killed is first closed,
 // once its lock is stale, so that its caller does not wait for another run to do so.
-func (s *Store) recorded(ctx context.Context, id uuid.UUID, staleAfter time.Duration) (recorded *Recorded, err error) {
-	batch := &pgx.Batch{}
+func (s *Store) recorded(ctx context.Context, intent Intent, staleAfter time.Duration) (recorded *Recorded, err error) {
+	id, batch := intent.ID, &pgx.Batch{}
 	batch.Queue(setLimits, limit.String())
 	batch.Queue(runCloseStale, id.String(), fmt.Sprintf("%d microseconds", staleAfter.Microseconds()))
+	batch.Queue(alertsOfOrphans, intent.Module.Name, intent.Alerting.state(), intent.Alerting.staleAfter())
 	batch.Queue(runRecorded, id.String())
 	err = s.send(ctx, batch, func(results pgx.BatchResults) error {
-		for range 2 {
+		for range 3 {
 			if _, err := results.Exec(); err != nil {
 				return err
 			}

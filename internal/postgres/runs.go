@@ -54,8 +54,9 @@ WHERE id = $2::uuid AND started_at = $1`
 
 const lockFree = `UPDATE sync_locks SET claimed_by = NULL, claimed_at = clock_timestamp() WHERE module = $1`
 
-// Close ends the run: its row is closed and its lock freed together. It returns
-// ErrLockLost where the run was taken over, and has then changed nothing.
+// Close ends the run: its row is closed, its lock freed, and alerts raised together; Pending
+// then says whether any wait to be sent. It returns ErrLockLost where the run was taken over,
+// and has then changed nothing.
 func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 	status := "ok"
 	if outcome.Err != "" {
@@ -69,21 +70,23 @@ func (r *Run) Close(ctx context.Context, counts Counts, outcome Outcome) error {
 		nullText(outcome.Reason), nullText(outcome.Err), nullText(outcome.Hint), counts.Deleted, counts.Restored,
 		outcome.Calls, outcome.Credits, outcome.CaughtUp, nullText(outcome.Cause))
 	batch.Queue(lockFree, r.Module.Name)
+	batch.Queue(alertsOfRun, r.Module.Name, r.Alerting.state(), r.Alerting.staleAfter(), r.ID.String(), r.StartedAt)
 
 	repeated := false
 	err := persist(ctx, func() error {
 		err := r.store.send(ctx, batch, func(results pgx.BatchResults) error {
-			for range batch.Len() {
+			for range batch.Len() - 1 {
 				if _, err := results.Exec(); err != nil {
 					return err
 				}
 			}
-			return nil
+			return results.QueryRow().Scan(&r.Pending)
 		})
 		if sqlState(err) == codeDivisionByZero {
 			err = ErrLockLost
 			if repeated { // because nobody knew whether it was done
 				err = r.closed(ctx, status, outcome)
+				r.Pending = err == nil && r.Alerting.On
 			}
 		}
 		repeated = true

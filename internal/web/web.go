@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"zohomirror/internal/crm"
 	"zohomirror/internal/logs"
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/notify"
 )
 
 const (
@@ -88,13 +88,17 @@ func traced(next http.Handler) http.Handler {
 	})
 }
 
-// recover answers a panic with 500 and logs where it came from.
+// recover answers a panic with 500, and says where it came from.
 func (s *server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				s.log.ErrorContext(r.Context(), "a request ended in a panic", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				fault := notify.NewPanic(p)
+				s.log.ErrorContext(r.Context(), "a request ended in a panic", "path", r.URL.Path, "panic", fault.Error(), "stack", fault.Stack())
 				answer(w, http.StatusInternalServerError, failure{Error: "an internal error", Hint: "see the log; please report it"})
+				if s.mirror != nil {
+					s.mirror.ReportPanic(r.Context(), r.URL.Path, fault)
+				}
 			}
 		}()
 		next.ServeHTTP(w, r)

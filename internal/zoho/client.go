@@ -182,7 +182,7 @@ func (c *Client) attempt(ctx context.Context, call call) (token string, _ *answe
 	}
 	defer response.Body.Close()
 	c.usage.calls.Add(1)
-	if response.StatusCode < 300 {
+	if response.StatusCode < 300 || response.StatusCode == http.StatusNotModified {
 		c.usage.credits.Add(max(call.price, 1))
 	}
 	got.took, got.status, got.header = time.Since(got.sent), response.StatusCode, response.Header
