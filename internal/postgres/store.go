@@ -50,6 +50,9 @@ func poolConfig(databaseURL string) (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not a PostgreSQL connection string") // err may quote it
 	}
+	if err := settle(config); err != nil {
+		return nil, err
+	}
 	// A function has many instances and a database few connections.
 	config.MaxConns = 4
 	config.MaxConnIdleTime = 30 * time.Second
