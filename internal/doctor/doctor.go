@@ -254,22 +254,19 @@ func (e *examination) reach(ctx context.Context) finding {
 	return fine("PostgreSQL %s", server.Version)
 }
 
-// kinds say what follows from the kind of a connection string.
-var kinds = map[string]string{
-	postgres.KindSupabaseSession: "a function on Vercel or Cloud Run should use the transaction pooler's string (port 6543): here each connection waits for a free place",
-	postgres.KindSupabaseDirect:  "it is reached over IPv6 only, which Vercel, GitHub Actions and many networks do not have: use the transaction pooler's string (port 6543) there",
-}
-
 func (e *examination) connection(context.Context) finding {
 	if e.database == nil {
 		return skipped("needs: settings", "")
 	}
-	kind, err := postgres.Kind(e.database.DatabaseURL)
-	if err != nil {
-		return wrong(strings.TrimPrefix(kind+": "+err.Error(), ": "), "copy the connection string from Supabase's dashboard (Connect) as it stands")
+	advice, err := postgres.Advise(e.database.DatabaseURL, postgres.PlatformOf(e.Environment.Lookup))
+	switch {
+	case err != nil:
+		return failure(err)
+	case !advice.OK:
+		return wrong(advice.Meaning, advice.Hint)
 	}
-	found := fine("%s", kind)
-	found.advice = kinds[kind]
+	found := fine("%s", advice.Meaning)
+	found.advice = advice.Hint
 	return found
 }
 

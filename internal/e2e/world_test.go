@@ -2,14 +2,17 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"zohomirror/internal/mirror/mirrortest"
@@ -27,6 +30,8 @@ type world struct {
 	*zohosim.Zoho
 	wire *wire
 	link *link
+	way  string        // where the link leads to: the database, or a pooler
+	role string        // as whom
 	db   *pgxpool.Pool // the test's own way to the database, past the link
 
 	tick     func(*testing.T) outcome // what a scheduler does
@@ -34,6 +39,7 @@ type world struct {
 	secrets  []string
 	leads    []string // ids that are not converted
 	edits    int      // rounds of work done
+	tidied   bool     // the run history has been looked after: no run does so
 
 	mu    sync.Mutex
 	now   time.Time
@@ -53,9 +59,12 @@ func newWorld(t *testing.T) *world {
 	return newWorldIn(t, pgtest.Database(t), zohosim.Config{})
 }
 
-func newWorldIn(t *testing.T, database string, config zohosim.Config) *world {
+// service has the binary mirror as a login role in zohomirror_service.
+const service = "service"
+
+func newWorldIn(t *testing.T, database string, config zohosim.Config, as ...string) *world {
 	t.Helper()
-	w := &world{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), link: newLink(t, database)}
+	w := &world{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	if config.Now == nil {
 		config.Now = w.clock
 	}
@@ -76,17 +85,13 @@ func newWorldIn(t *testing.T, database string, config zohosim.Config) *world {
 	}
 	t.Cleanup(pool.Close)
 	w.db = pool
-	u, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	password, _ := u.User.Password()
-	w.secrets = []string{zohosim.DefaultClientSecret, zohosim.DefaultRefreshToken, cronSecret, password}
+	w.secrets = []string{zohosim.DefaultClientSecret, zohosim.DefaultRefreshToken, cronSecret}
 	w.settings = map[string]string{
-		"DATABASE_URL": w.link.url, "ZOHO_ACCOUNTS_URL": server.URL, "ZOHO_API_URL": server.URL, "CRON_SECRET": cronSecret,
+		"ZOHO_ACCOUNTS_URL": server.URL, "ZOHO_API_URL": server.URL, "CRON_SECRET": cronSecret,
 		"ZOHO_CLIENT_ID": zohosim.DefaultClientID, "ZOHO_CLIENT_SECRET": zohosim.DefaultClientSecret,
 		"ZOHO_REFRESH_TOKEN": zohosim.DefaultRefreshToken, "SYNC_PAGE_SIZE": fmt.Sprint(pageSize), "LOG_LEVEL": "debug",
 	}
+	w.enter(t, database, as...)
 	w.tick = func(t *testing.T) outcome { t.Helper(); return w.sync(t) }
 	t.Cleanup(func() { w.keptSecrets(t) })
 
@@ -96,6 +101,55 @@ func newWorldIn(t *testing.T, database string, config zohosim.Config) *world {
 		w.advance(20 * time.Second)
 	}
 	return w
+}
+
+// enter puts a link on the binary's way to the database, and where that is asked for, a pooler
+// and a role of least privilege.
+func (w *world) enter(t *testing.T, database string, as ...string) {
+	t.Helper()
+	if (pgtest.AsService() || slices.Contains(as, service)) && value[bool](t, w, "SELECT to_regclass('sync_runs') IS NOT NULL") {
+		database = pgtest.Service(t, database)
+	}
+	if pgtest.Pooled() {
+		database = pgtest.Pooler(t, database)
+	}
+	w.enterBy(t, database)
+}
+
+func (w *world) enterBy(t *testing.T, address string) {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	w.secrets = append(w.secrets, password)
+	l := newLink(t, address)
+	t.Cleanup(func() { l.keptNothing(t) })
+	w.role, w.way, w.link = u.User.Username(), address, l
+	w.settings["DATABASE_URL"] = l.url
+}
+
+// newConnections ends what the binary, or a pooler for it, keeps of connections: what is set
+// for a role or a database holds for new ones.
+func (w *world) newConnections(t *testing.T) {
+	t.Helper()
+	killBackends(t, w)()
+}
+
+// reachable waits until a pooler has noticed that the database lets it in again.
+func (w *world) reachable(t *testing.T) {
+	t.Helper()
+	for pgtest.Pooled() {
+		conn, err := pgx.Connect(t.Context(), w.way)
+		if err == nil {
+			err = errors.Join(conn.Ping(t.Context()), conn.Close(t.Context()))
+		}
+		if err == nil || t.Context().Err() != nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 func lead(i int) zohosim.Record {
@@ -141,11 +195,11 @@ func (w *world) work() {
 	w.ResetCalls()
 }
 
-// forget empties the caches, so that the next run passes through every call there is. When the
-// history was tidied stays known: that comes after a run's end, where nothing may be left to fail.
+// forget empties the caches, so that the next run passes through every call there is; and
+// that the history was tidied, unless the test says otherwise.
 func (w *world) forget(t *testing.T) {
 	t.Helper()
-	w.exec(t, "DELETE FROM sync_metadata WHERE key <> 'tidied'")
+	w.exec(t, "DELETE FROM sync_metadata WHERE NOT (key = 'tidied' AND $1)", w.tidied)
 	w.exec(t, "DELETE FROM sync_tokens")
 }
 

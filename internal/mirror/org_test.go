@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	gocmp "cmp"
 	"context"
 	"flag"
 	"log/slog"
@@ -78,6 +79,7 @@ type org struct {
 	*clock
 	url      string // of the simulated Zoho
 	database string
+	service  string // the same, as a login role in zohomirror_service, where tests mirror as one
 	config   mirror.Config
 	db       *pgxpool.Pool
 	log      *lockedBuffer
@@ -96,6 +98,9 @@ func newOrg(t testing.TB, sim zohosim.Config, config mirror.Config) *org {
 	o := &org{clock: &clock{now: noon}, config: config, database: pgtest.Database(t), log: &lockedBuffer{}}
 	if sim.Now == nil {
 		sim.Now = o.Now
+	}
+	if pgtest.AsService() {
+		o.service = pgtest.Service(t, o.database)
 	}
 	o.serve(t, sim)
 	o.connect(t)
@@ -136,6 +141,9 @@ func (o *org) process(t testing.TB, database string) *mirror.Mirror {
 
 func (o *org) processWith(t testing.TB, database string, log *slog.Logger) *mirror.Mirror {
 	t.Helper()
+	if database == o.database {
+		database = o.address()
+	}
 	m, err := mirror.Open(t.Context(), o.config, o.source(), database, log)
 	if err != nil {
 		t.Fatal(err)
@@ -143,6 +151,9 @@ func (o *org) processWith(t testing.TB, database string, log *slog.Logger) *mirr
 	t.Cleanup(m.Close)
 	return m
 }
+
+// address is how a process comes to the org's database.
+func (o *org) address() string { return gocmp.Or(o.service, o.database) }
 
 func (o *org) source() zoho.Config {
 	return zoho.Config{

@@ -2,12 +2,10 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"zohomirror/internal/crm"
 )
@@ -124,45 +122,4 @@ func (s *Store) Lacking(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("read this user's rights: %w", conceal(err))
 	}
 	return names, nil
-}
-
-// Kinds of a connection string.
-const (
-	KindPlain               = "not one of Supabase's"
-	KindSupabaseDirect      = "Supabase, direct"
-	KindSupabaseDedicated   = "Supabase, dedicated pooler (transaction mode)"
-	KindSupabaseSession     = "Supabase, session pooler"
-	KindSupabaseTransaction = "Supabase, transaction pooler"
-)
-
-// errPoolerUser: a shared pooler tells the projects apart by the user's name.
-var errPoolerUser = errors.New("the pooler wants the project in the user's name: postgres.<project>, not postgres")
-
-// Kind tells what a connection string leads to, by its host and port
-// (https://supabase.com/docs/guides/database/connecting-to-postgres).
-func Kind(databaseURL string) (kind string, err error) {
-	config, err := pgxpool.ParseConfig(databaseURL)
-	if err != nil {
-		return "", errNoAddress
-	}
-	host, port, user := config.ConnConfig.Host, config.ConnConfig.Port, config.ConnConfig.User
-	const transactionPort = 6543
-	switch {
-	case strings.HasSuffix(host, ".pooler.supabase.com"):
-		kind = KindSupabaseSession
-		if port == transactionPort {
-			kind = KindSupabaseTransaction
-		}
-		if !strings.Contains(user, ".") {
-			return kind, errPoolerUser
-		}
-	case strings.HasPrefix(host, "db.") && strings.HasSuffix(host, ".supabase.co"):
-		kind = KindSupabaseDirect
-		if port == transactionPort {
-			kind = KindSupabaseDedicated
-		}
-	default:
-		kind = KindPlain
-	}
-	return kind, nil
 }
