@@ -296,7 +296,14 @@ func TestPain24EverySettingIsRead(t *testing.T) {
 		"ZOHO_DC": "eu", "ZOHO_ACCOUNTS_URL": "a.example", "ZOHO_API_URL": "b.example", "SYNC_DEADLINE": "20s", "SYNC_OVERLAP": "2s", "LOCK_STALE_AFTER": "1h",
 		"SYNC_PAGE_SIZE": "1", "SYNC_MASS_DELETE_PERCENT": "20", "RUN_RETENTION": "48h", "SLACK_WEBHOOK_URL": "https://h/T", "SENTRY_DSN": "https://k@h/1",
 		"SENTRY_ENVIRONMENT": "test", "PUBLIC_URL": "https://m.example", "DASHBOARD_PASSWORD": "open sesame 7", "SYNC_SCHEDULE": "0 * * * *", "STALE_AFTER": "3h",
-		"VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app", "PORT": "1", "LOG_FORMAT": "text", "LOG_LEVEL": "warn",
+		"OIDC_AUDIENCE": "zohomirror", "OIDC_SERVICE_ACCOUNT": "tick@p.iam.gserviceaccount.com", "OIDC_TRUST_CLOUD_RUN": "true", "SYNC_PREVIEW": "true",
+		"K_SERVICE": "mirror", "GOOGLE_CLOUD_PROJECT": "p", "VERCEL_GIT_COMMIT_SHA": "abc", "VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app", "PORT": "1", "LOG_FORMAT": "text", "LOG_LEVEL": "warn",
+	}
+	// What takes effect only beside another setting.
+	beside := map[string]map[string]string{
+		"OIDC_AUDIENCE": {"OIDC_SERVICE_ACCOUNT": "a@p.iam.gserviceaccount.com"}, "OIDC_SERVICE_ACCOUNT": {"OIDC_AUDIENCE": "a"},
+		"OIDC_TRUST_CLOUD_RUN": {"OIDC_SERVICE_ACCOUNT": "a@p.iam.gserviceaccount.com", "OIDC_AUDIENCE": "a", "K_SERVICE": "mirror"},
+		"SYNC_PREVIEW": {"VERCEL_ENV": "preview"},
 	}
 	settings := reflect.TypeFor[environment]()
 	for i := range settings.NumField() {
@@ -306,10 +313,13 @@ func TestPain24EverySettingIsRead(t *testing.T) {
 			t.Errorf("%s has no other value here", name)
 			continue
 		}
-		got, err := load(t, map[string]string{name: value})
+		without, errWithout := load(t, beside[name])
+		with := map[string]string{name: value}
+		maps.Copy(with, beside[name])
+		got, err := load(t, with)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if cmp.Equal(defaults(), *got) {
+		} else if errWithout == nil && cmp.Equal(without, got) {
 			t.Errorf("%s has no effect", name)
 		}
 	}
