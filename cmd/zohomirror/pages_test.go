@@ -54,8 +54,9 @@ func TestCommandsOfThePages(t *testing.T) {
 	}
 }
 
-// others are commands of other programs that the tests, .ci/run or a person's shell try.
-var others = regexp.MustCompile(`^(#|go (run|test|build|generate) |set -a; \. \./\.env; set \+a$|cp \.env\.example \.env$|openssl rand -hex (16|32)$|curl -H "Authorization: Bearer \$CRON_SECRET" )`)
+// others are commands of other programs that the tests, .ci/run, .ci/deploy or a person's shell
+// try.
+var others = regexp.MustCompile(`^(#|go (run|test|build|generate) |set -a; \. \./\.env; set \+a$|cp \.env\.example \.env$|openssl rand -hex (16|32)$|curl -H "Authorization: Bearer \$CRON_SECRET" |curl -fsS |CGO_ENABLED=0 go build )`)
 
 // takes reports a command line that the program does not know. What is in brackets is
 // optional, and is given; what is in angles stands for something. Prose may leave out
