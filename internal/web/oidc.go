@@ -40,7 +40,7 @@ const (
 )
 
 // errNoCertificates says that Google could not be asked: the token may be good.
-var errNoCertificates = errors.New("Google's certificates cannot be had")
+var errNoCertificates = errors.New("the certificates of Google cannot be had")
 
 type google struct {
 	Google
@@ -87,7 +87,7 @@ func (g *google) check(ctx context.Context, token string) error {
 		if g.TrustCloudRun {
 			return nil
 		}
-		return errors.New("Cloud Run has removed its signature: set OIDC_TRUST_CLOUD_RUN=true if, and only if, this service requires authentication")
+		return errors.New("its signature was removed by Cloud Run: set OIDC_TRUST_CLOUD_RUN=true if, and only if, this service requires authentication")
 	}
 	ctx, cancel := context.WithTimeout(ctx, certLimit)
 	defer cancel()
