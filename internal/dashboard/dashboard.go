@@ -10,10 +10,8 @@ package dashboard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 
 	"zohomirror/internal/config"
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/notify"
 	"zohomirror/internal/postgres"
 )
 
@@ -126,14 +125,16 @@ func headers(next http.Handler) http.Handler {
 	})
 }
 
-// recover answers a panic with a page and logs where it came from.
+// recover answers a panic with a page, and says where it came from.
 func (d *dashboard) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				d.Log.ErrorContext(r.Context(), "a page ended in a panic", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				fault := notify.NewPanic(p)
+				d.Log.ErrorContext(r.Context(), "a page ended in a panic", "path", r.URL.Path, "panic", fault.Error(), "stack", fault.Stack())
 				d.trouble(w, r, http.StatusInternalServerError, trouble{Title: "Our mistake",
 					Text: "This page has a fault of its own; the mirror is not touched by it. The log says where; please report it."})
+				d.Mirror.ReportPanic(r.Context(), r.URL.Path, fault)
 			}
 		}()
 		next.ServeHTTP(w, r)

@@ -28,8 +28,11 @@ func (m *Mirror) report(request Request) *notify.Report {
 	})
 }
 
-// ReportPanic tells Sentry of a panic outside of any run.
+// ReportPanic tells Sentry of a panic outside of any run. Without a mirror nobody is told.
 func (m *Mirror) ReportPanic(ctx context.Context, where string, p *notify.Panic) {
+	if m == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notify.Limit)
 	defer cancel()
 	m.warnUntold(ctx, m.log, m.notifier.Panic(ctx, where, p))

@@ -96,9 +96,7 @@ func (s *server) recover(next http.Handler) http.Handler {
 				fault := notify.NewPanic(p)
 				s.log.ErrorContext(r.Context(), "a request ended in a panic", "path", r.URL.Path, "panic", fault.Error(), "stack", fault.Stack())
 				answer(w, http.StatusInternalServerError, failure{Error: "an internal error", Hint: "see the log; please report it"})
-				if s.mirror != nil {
-					s.mirror.ReportPanic(r.Context(), r.URL.Path, fault)
-				}
+				s.mirror.ReportPanic(r.Context(), r.URL.Path, fault)
 			}
 		}()
 		next.ServeHTTP(w, r)
