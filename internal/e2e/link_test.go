@@ -24,6 +24,8 @@ type link struct {
 	at       moment
 	do       func() verdict
 	struck   int
+	heard    map[string]bool // all SQL that the binary sent
+	session  []string        // what would not outlive a transaction behind a pooler
 }
 
 // A verdict is what becomes of a request or an answer.
@@ -53,7 +55,7 @@ func newLink(t *testing.T, database string) *link {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	l := &link{server: u.Host}
+	l := &link{server: u.Host, heard: map[string]bool{}}
 	u.Host = listener.Addr().String()
 	l.url = u.String()
 	go func() {
@@ -122,6 +124,7 @@ func (l *link) requestsOf(client *bufio.Reader, server net.Conn) {
 			_, _ = server.Write(frame) // all that this connection is for
 			continue
 		}
+		l.listen(frame, typed)
 		if typed && !waits(frame[0]) {
 			request = append(request, frame...)
 			continue

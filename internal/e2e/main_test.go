@@ -30,6 +30,14 @@ func TestMain(m *testing.M) {
 	build = sync.OnceValues(func() (string, error) { return buildBinary(folder) })
 	bootstrap = sync.OnceValues(func() (string, error) { return buildFunction(folder) })
 	status := pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
+		if pgtest.Pooled() {
+			pooled, stop, err := pgtest.StartPooler(databaseURL)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			databaseURL = pooled
+		}
 		store, err := postgres.Open(ctx, databaseURL, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err

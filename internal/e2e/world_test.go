@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"zohomirror/internal/mirror/mirrortest"
@@ -27,6 +29,7 @@ type world struct {
 	*zohosim.Zoho
 	wire *wire
 	link *link
+	way  string        // where the link leads to: the database, or a pooler
 	db   *pgxpool.Pool // the test's own way to the database, past the link
 
 	tick     func(*testing.T) outcome // what a scheduler does
@@ -55,7 +58,9 @@ func newWorld(t *testing.T) *world {
 
 func newWorldIn(t *testing.T, database string, config zohosim.Config) *world {
 	t.Helper()
-	w := &world{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), link: newLink(t, database)}
+	w := &world{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), way: way(t, database)}
+	w.link = newLink(t, w.way)
+	t.Cleanup(func() { w.link.keptNothing(t) })
 	if config.Now == nil {
 		config.Now = w.clock
 	}
@@ -96,6 +101,37 @@ func newWorldIn(t *testing.T, database string, config zohosim.Config) *world {
 		w.advance(20 * time.Second)
 	}
 	return w
+}
+
+// way is how the binary comes to the database.
+func way(t *testing.T, database string) string {
+	t.Helper()
+	if pgtest.Pooled() {
+		return pgtest.Pooler(t, database)
+	}
+	return database
+}
+
+// newConnections ends what the binary, or a pooler for it, keeps of connections: what is set
+// for a role or a database holds for new ones.
+func (w *world) newConnections(t *testing.T) {
+	t.Helper()
+	killBackends(t, w)()
+}
+
+// reachable waits until a pooler has noticed that the database lets it in again.
+func (w *world) reachable(t *testing.T) {
+	t.Helper()
+	for pgtest.Pooled() {
+		conn, err := pgx.Connect(t.Context(), w.way)
+		if err == nil {
+			err = errors.Join(conn.Ping(t.Context()), conn.Close(t.Context()))
+		}
+		if err == nil || t.Context().Err() != nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 func lead(i int) zohosim.Record {

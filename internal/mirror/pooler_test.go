@@ -1,17 +1,10 @@
-//go:build pooler
-
 package mirror_test
 
 import (
-	"fmt"
-	"net"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,11 +16,12 @@ import (
 	"zohomirror/internal/zohosim"
 )
 
-// Everything works through a pooler that gives each transaction another connection:
+// Pain 21: everything works through a pooler that gives each transaction another connection:
 // migrations side by side, runs, tokens, quarantine.
-func TestPooler(t *testing.T) {
+func TestPain21Pooler(t *testing.T) {
+	t.Parallel()
 	o := newOrg(t, zohosim.Config{}, defaultConfig)
-	pooled := startPooler(t, pgtest.Empty(t))
+	pooled := pgtest.Pooler(t, pgtest.Empty(t))
 	var migrations sync.WaitGroup
 	for range 3 {
 		migrations.Go(func() {
@@ -97,65 +91,4 @@ func TestPooler(t *testing.T) {
 		t.Errorf("%v, %+v", err, result)
 	}
 	o.equal(t, "leads")
-}
-
-// startPooler puts pgbouncer, in transaction mode and with two connections, before a database.
-func startPooler(t *testing.T, database string) string {
-	t.Helper()
-	u, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.MkdirTemp("/tmp", "zohomirror-pooler-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	if err := os.Chmod(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	password, _ := u.User.Password()
-	file := filepath.Join(folder, "pgbouncer.ini")
-	text := fmt.Sprintf(`[databases]
-pooled = host=%s port=%s dbname=%s user=postgres password=%s
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 2
-ignore_startup_parameters = extra_float_digits
-`, u.Hostname(), u.Port(), u.Path[1:], password, port)
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	pooler := exec.Command("pgbouncer", "-q", file)
-	pooler.Dir, pooler.Stderr = "/", os.Stderr
-	if os.Geteuid() == 0 {
-		pooler.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	}
-	if err := pooler.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = pooler.Process.Kill()
-		_ = pooler.Wait()
-	})
-	for range 100 {
-		if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			_ = conn.Close()
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return fmt.Sprintf("postgres://any@127.0.0.1:%d/pooled?sslmode=disable", port)
 }

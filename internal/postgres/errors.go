@@ -90,6 +90,7 @@ func rowFault(err error) bool {
 }
 
 var hints = map[string]string{
+	"08P01": "the pooler answers, but not the database behind it: is it running, and has it a connection left? The next run goes on by itself",
 	"25006": "the database is read-only: point DATABASE_URL at the primary, and see whether the provider froze it for its disk or its bill",
 	"25P03": "this process stood still for more than 10 s in the middle of a page: something freezes it; the next run goes on by itself",
 	"28000": "the database refuses this user: check DATABASE_URL's user, and the server's pg_hba.conf",
@@ -124,7 +125,7 @@ func Hint(err error) string {
 	case errors.As(err, &network), errors.As(err, &connect):
 		return "the database does not answer at the address in DATABASE_URL: is it running, and reachable from here?"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "the database did not answer in time: look at its load and its locks"
+		return "the database did not answer in time: look at its load and its locks, and whether it, or the pooler before it, has a connection left"
 	case lost(err):
 		return "the connection to the database broke: the next run goes on by itself. If it happens often, look at the database's or the pooler's own log"
 	default:
