@@ -16,23 +16,27 @@ import (
 	"zohomirror/internal/pgembed/pgtest"
 )
 
-// supabaseRoles are what the Data API acts as.
+// supabaseRoles are what the Data API acts as; service_role passes row level security.
 const supabaseRoles = `
 DO $$ BEGIN CREATE ROLE anon NOLOGIN NOINHERIT; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-DO $$ BEGIN CREATE ROLE authenticated NOLOGIN NOINHERIT; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;`
+DO $$ BEGIN CREATE ROLE authenticated NOLOGIN NOINHERIT; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE service_role NOLOGIN NOINHERIT BYPASSRLS; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;`
 
 // The rights that Supabase gives on whatever the owner makes in public: until 2026, and now.
 const (
 	oldDefaults = `
-		GRANT USAGE ON SCHEMA public TO anon, authenticated;
-		ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated;
-		ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated;
-		ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated;`
+		GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
+		ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
+		ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
+		ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;`
 	newDefaults = oldDefaults + `
-		ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT, INSERT, UPDATE, DELETE ON TABLES FROM anon, authenticated;
-		ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE USAGE, SELECT ON SEQUENCES FROM anon, authenticated;
-		ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM anon, authenticated;`
+		ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT, INSERT, UPDATE, DELETE ON TABLES FROM anon, authenticated, service_role;
+		ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE USAGE, SELECT ON SEQUENCES FROM anon, authenticated, service_role;
+		ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM anon, authenticated, service_role;
+		ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM public;`
 )
+
+var bothDefaults = map[string]string{"old defaults": oldDefaults, "new defaults": newDefaults}
 
 // asRole opens the admin's database as a login role that the test makes.
 func asRole(t testing.TB, admin *Store, suffix, attributes string) *Store {
@@ -131,7 +135,7 @@ func may(t testing.TB, s *Store, roles ...string) map[string]string {
 // not with views, nor with sequences, nor with what is made later.
 func TestSupabaseRolesMayDoNothing(t *testing.T) {
 	t.Parallel()
-	for name, defaults := range map[string]string{"old defaults": oldDefaults, "new defaults": newDefaults} {
+	for name, defaults := range bothDefaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, admin := supabase(t, defaults)
@@ -177,10 +181,13 @@ var behindViews = []string{"sync_runs", "sync_locks", "sync_verifications", "syn
 // living ones, what the views of health are made of, and no payload of a record.
 func TestReaderSeesTheMirrorAlone(t *testing.T) {
 	t.Parallel()
-	for name, defaults := range map[string]string{"old defaults": oldDefaults, "new defaults": newDefaults} {
+	for name, defaults := range bothDefaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, admin := supabase(t, defaults)
+			if strings.HasPrefix(name, "new") {
+				runRolesFile(t, s) // which gives a reader no more and no less
+			}
 			want := map[string]string{}
 			for _, relation := range append([]string{"leads", "deals", "leads_live", "deals_live", "sync_health", "sync_recent"}, behindViews...) {
 				want["zohomirror_reader on "+relation] = "SELECT"

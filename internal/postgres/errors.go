@@ -96,6 +96,7 @@ var hints = map[string]string{
 	"28000": "the database refuses this user: check DATABASE_URL's user, and the server's pg_hba.conf",
 	"28P01": "the database refuses this password: check DATABASE_URL",
 	"3D000": "there is no such database: check the name in DATABASE_URL",
+	"3F000": "the user's search path names no schema that is there: create it, and make the user its owner, or ALTER ROLE … SET search_path",
 	"42501": "the database user lacks a right: run zohomirror migrate as the owner, and grant zohomirror_service to this user",
 	"42P01": "the database is not migrated: run zohomirror migrate",
 	"42703": "the tables do not have the columns of this version: run zohomirror migrate",

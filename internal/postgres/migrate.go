@@ -20,11 +20,14 @@ const (
 )
 
 // SchemaVersion is the schema this binary was built for: the number of its newest migration.
-const SchemaVersion = 5
+const SchemaVersion = 6
 
 // Migrate brings the schema to SchemaVersion. It may run twice and in two processes at
 // once: a lease row, not a session lock, keeps them apart, so a transaction pooler will do.
 func (s *Store) Migrate(ctx context.Context) error {
+	if _, err := s.pool.Exec(ctx, mayMigrate); err != nil {
+		return fmt.Errorf("migrate the database: %w", conceal(err))
+	}
 	if err := again(func() error { return s.applyMigrations(ctx) }); err != nil {
 		return fmt.Errorf("migrate the database: %w", conceal(err))
 	}
@@ -39,6 +42,24 @@ func (s *Store) Migrate(ctx context.Context) error {
 	}
 	return nil
 }
+
+// mayMigrate refuses at once whom goose would let wait for two minutes, since it takes a right
+// that is missing for a lock that is held.
+const mayMigrate = `
+DO $$
+DECLARE
+	home text := quote_ident(current_schema());
+	held regclass := to_regclass(home || '.` + migrationsLock + `');
+BEGIN
+	IF home IS NULL THEN
+		RAISE invalid_schema_name USING MESSAGE = 'no schema of the search path exists, or may be used: ' || current_setting('search_path');
+	ELSIF held IS NULL AND NOT has_schema_privilege(home, 'CREATE') THEN
+		RAISE insufficient_privilege USING MESSAGE = 'permission denied to create tables in schema ' || home;
+	ELSIF held IS NOT NULL AND NOT has_table_privilege(held, 'UPDATE') THEN
+		RAISE insufficient_privilege USING MESSAGE = 'permission denied to migrate schema ' || home;
+	END IF;
+END
+$$`
 
 // again does up to twice more what failed because two processes made the same bookkeeping
 // table at the same instant: they collide in the catalogue, and the second attempt finds
@@ -105,21 +126,35 @@ func (s *Store) makePartitions(ctx context.Context) error {
 	return nil
 }
 
-// makePartition's names and dates are made here, from the clock alone.
+// makePartition's names and dates are made here, from the clock alone. Whoever owns the run
+// history owns each month, so that every member of that role can drop it.
 const makePartition = `
 DO $$
+DECLARE
+	parent regclass := 'sync_runs';
+	home text := (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = parent);
+	month text := home || '.%[1]s';
+	owner oid := (SELECT relowner FROM pg_class WHERE oid = parent);
+	grantee text;
 BEGIN
-	IF to_regclass('%[1]s') IS NOT NULL THEN
+	IF to_regclass(month) IS NOT NULL THEN
 		RETURN;
 	END IF;
-	CREATE TABLE %[1]s PARTITION OF sync_runs FOR VALUES FROM ('%[2]s 00:00+00') TO ('%[3]s 00:00+00');
-	ALTER TABLE %[1]s ENABLE ROW LEVEL SECURITY;
-	REVOKE ALL ON %[1]s FROM public;
-	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
-		REVOKE ALL ON %[1]s FROM anon;
+	EXECUTE format('CREATE TABLE %%s PARTITION OF %%s FOR VALUES FROM (''%[2]s 00:00+00'') TO (''%[3]s 00:00+00'')', month, parent);
+	EXECUTE format('ALTER TABLE %%s ENABLE ROW LEVEL SECURITY', month);
+	FOREACH grantee IN ARRAY ARRAY['public', 'anon', 'authenticated'] LOOP
+		IF grantee = 'public' OR EXISTS (SELECT FROM pg_roles WHERE rolname = grantee) THEN
+			EXECUTE format('REVOKE ALL ON %%s FROM %%s', month, grantee);
+		END IF;
+	END LOOP;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role') THEN
+		EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %%s TO service_role', month);
 	END IF;
-	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated') THEN
-		REVOKE ALL ON %[1]s FROM authenticated;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'zohomirror_service') THEN
+		EXECUTE format('CREATE POLICY service_all ON %%s TO zohomirror_service USING (true) WITH CHECK (true)', month);
+	END IF;
+	IF (SELECT relowner FROM pg_class WHERE oid = month::regclass) <> owner THEN
+		EXECUTE format('ALTER TABLE %%s OWNER TO %%s', month, owner::regrole);
 	END IF;
 END
 $$`

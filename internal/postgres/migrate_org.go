@@ -79,7 +79,7 @@ func (s *Store) PendingOrg(ctx context.Context, folder string) ([]string, error)
 }
 
 // closeTable keeps Supabase's roles out of a table of goose's, and of the sequence of its
-// ids, whatever they get on new ones by default.
+// ids, whatever they get on new ones by default. Who may see the mirror may read it.
 const closeTable = `
 DO $$
 DECLARE
@@ -94,5 +94,14 @@ BEGIN
 			EXECUTE format('REVOKE ALL ON SEQUENCE %%s FROM %%s', sequence, grantee);
 		END IF;
 	END LOOP;
+	FOREACH grantee IN ARRAY ARRAY['service_role', 'zohomirror_service'] LOOP
+		IF EXISTS (SELECT FROM pg_roles WHERE rolname = grantee) THEN
+			EXECUTE format('GRANT SELECT ON %[1]s TO %%s', grantee);
+		END IF;
+	END LOOP;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'zohomirror_service')
+		AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = '%[1]s'::regclass) THEN
+		CREATE POLICY service_all ON %[1]s TO zohomirror_service USING (true) WITH CHECK (true);
+	END IF;
 END
 $$`
