@@ -21,6 +21,9 @@ func migrated(t *testing.T, database string) *world {
 	if output, err := w.command(t.Context(), t, "migrate", nil).CombinedOutput(); err != nil {
 		t.Fatalf("migrate: %v: %s", err, output)
 	}
+	if pgtest.AsService() {
+		w.enter(t, database)
+	}
 	return w
 }
 
@@ -91,17 +94,19 @@ func TestDatabaseOutOfConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	role := fmt.Sprintf("e2e_owner_%d", roles.Add(1))
-	u.User = url.UserPassword(role, "e2e-owner-password")
+	owner := fmt.Sprintf("e2e_owner_%d", roles.Add(1))
+	u.User = url.UserPassword(owner, "e2e-owner-password")
 	alter := func(sql string) {
 		t.Helper()
 		if _, err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
-	alter("CREATE ROLE " + role + " LOGIN PASSWORD 'e2e-owner-password'")
-	alter("ALTER DATABASE " + u.Path[1:] + " OWNER TO " + role)
+	alter("CREATE ROLE " + owner + " LOGIN CREATEROLE PASSWORD 'e2e-owner-password'")
+	alter("ALTER DATABASE " + u.Path[1:] + " OWNER TO " + owner)
+	alter("GRANT pg_signal_backend TO " + owner)
 	w := migrated(t, u.String())
+	role := w.role
 	w.begin(t)
 
 	before := w.ready(t) // the test has its own connection by now
@@ -133,6 +138,31 @@ func TestDatabaseOutOfConnections(t *testing.T) {
 	alter("ALTER ROLE " + role + " CONNECTION LIMIT -1")
 	w.reachable(t)
 	w.goesOn(t, before, lockHeld, 2)
+}
+
+// A login role of zohomirror_service mirrors, and looks after the run history: months that are
+// to come are made, also when this one is missing, old ones dropped, and all belong to the
+// service, whoever made them.
+func TestServiceLooksAfterItsHistory(t *testing.T) {
+	t.Parallel()
+	w := newWorldIn(t, pgtest.Database(t), zohosim.Config{}, service)
+	const months = "SELECT coalesce(string_agg(relname || ' of ' || relowner::regrole, ', ' ORDER BY 1), '') FROM pg_class WHERE relkind = 'r' AND relname ~ '^sync_runs_2'"
+	before := value[string](t, w, months)
+	for _, month := range strings.Split(before, ", ") {
+		w.exec(t, "DROP TABLE "+strings.Fields(month)[0])
+	}
+	w.exec(t, "CREATE TABLE sync_runs_2020_01 PARTITION OF sync_runs FOR VALUES FROM ('2020-01-01') TO ('2020-02-01')")
+	w.exec(t, "ALTER TABLE sync_runs_2020_01 OWNER TO zohomirror_service")
+	w.begin(t)
+	_, want, _ := strings.Cut(before, ", ") // the first run of this month is in the default partition
+	if after := value[string](t, w, months); after != want || strings.Count(after, "of zohomirror_service") != 2 {
+		t.Errorf("%s, want %s", after, want)
+	}
+	round := w.ready(t)
+	if out := w.tick(t); out.Status != "ok" || out.More {
+		t.Errorf("%s", out)
+	}
+	w.goesOn(t, round, lockFree, 0)
 }
 
 // Rows, or the whole table, that another session keeps locked for longer than a run will wait. One after another and beside no other test: a second must do to close a run whose

@@ -33,9 +33,8 @@ func TestPain21WholeLifeThroughAPooler(t *testing.T) {
 	database := pgtest.Empty(t)
 	pooled := pgtest.Pooler(t, database)
 	w := newWorldIn(t, database, zohosim.Config{})
-	w.way, w.link = pooled, newLink(t, pooled)
-	t.Cleanup(func() { w.link.keptNothing(t) })
-	w.settings["DATABASE_URL"], w.settings["SYNC_PAGE_SIZE"] = w.link.url, "2000"
+	w.enterBy(t, pooled)
+	w.settings["SYNC_PAGE_SIZE"] = "2000"
 
 	var migrations sync.WaitGroup
 	for range 3 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,7 @@ type world struct {
 	wire *wire
 	link *link
 	way  string        // where the link leads to: the database, or a pooler
+	role string        // as whom
 	db   *pgxpool.Pool // the test's own way to the database, past the link
 
 	tick     func(*testing.T) outcome // what a scheduler does
@@ -56,11 +58,12 @@ func newWorld(t *testing.T) *world {
 	return newWorldIn(t, pgtest.Database(t), zohosim.Config{})
 }
 
-func newWorldIn(t *testing.T, database string, config zohosim.Config) *world {
+// service has the binary mirror as a login role in zohomirror_service.
+const service = "service"
+
+func newWorldIn(t *testing.T, database string, config zohosim.Config, as ...string) *world {
 	t.Helper()
-	w := &world{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), way: way(t, database)}
-	w.link = newLink(t, w.way)
-	t.Cleanup(func() { w.link.keptNothing(t) })
+	w := &world{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	if config.Now == nil {
 		config.Now = w.clock
 	}
@@ -81,17 +84,13 @@ func newWorldIn(t *testing.T, database string, config zohosim.Config) *world {
 	}
 	t.Cleanup(pool.Close)
 	w.db = pool
-	u, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	password, _ := u.User.Password()
-	w.secrets = []string{zohosim.DefaultClientSecret, zohosim.DefaultRefreshToken, cronSecret, password}
+	w.secrets = []string{zohosim.DefaultClientSecret, zohosim.DefaultRefreshToken, cronSecret}
 	w.settings = map[string]string{
-		"DATABASE_URL": w.link.url, "ZOHO_ACCOUNTS_URL": server.URL, "ZOHO_API_URL": server.URL, "CRON_SECRET": cronSecret,
+		"ZOHO_ACCOUNTS_URL": server.URL, "ZOHO_API_URL": server.URL, "CRON_SECRET": cronSecret,
 		"ZOHO_CLIENT_ID": zohosim.DefaultClientID, "ZOHO_CLIENT_SECRET": zohosim.DefaultClientSecret,
 		"ZOHO_REFRESH_TOKEN": zohosim.DefaultRefreshToken, "SYNC_PAGE_SIZE": fmt.Sprint(pageSize), "LOG_LEVEL": "debug",
 	}
+	w.enter(t, database, as...)
 	w.tick = func(t *testing.T) outcome { t.Helper(); return w.sync(t) }
 	t.Cleanup(func() { w.keptSecrets(t) })
 
@@ -103,13 +102,31 @@ func newWorldIn(t *testing.T, database string, config zohosim.Config) *world {
 	return w
 }
 
-// way is how the binary comes to the database.
-func way(t *testing.T, database string) string {
+// enter puts a link on the binary's way to the database, and where that is asked for, a pooler
+// and a role of least privilege.
+func (w *world) enter(t *testing.T, database string, as ...string) {
 	t.Helper()
-	if pgtest.Pooled() {
-		return pgtest.Pooler(t, database)
+	if (pgtest.AsService() || slices.Contains(as, service)) && value[bool](t, w, "SELECT to_regclass('sync_runs') IS NOT NULL") {
+		database = pgtest.Service(t, database)
 	}
-	return database
+	if pgtest.Pooled() {
+		database = pgtest.Pooler(t, database)
+	}
+	w.enterBy(t, database)
+}
+
+func (w *world) enterBy(t *testing.T, address string) {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	w.secrets = append(w.secrets, password)
+	l := newLink(t, address)
+	t.Cleanup(func() { l.keptNothing(t) })
+	w.role, w.way, w.link = u.User.Username(), address, l
+	w.settings["DATABASE_URL"] = l.url
 }
 
 // newConnections ends what the binary, or a pooler for it, keeps of connections: what is set

@@ -344,7 +344,7 @@ func TestSinceIsResumed(t *testing.T) {
 	var read int64
 	for range 3 {
 		left.Store(4)
-		victim.Store(o.victimOf(t, o.database, since, config))
+		victim.Store(o.victimOf(t, o.address(), since, config))
 		_ = victim.Load().Wait() // it was killed
 		victim.Store(nil)
 		left.Store(4)

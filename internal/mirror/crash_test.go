@@ -123,7 +123,7 @@ func TestPromise05KilledAnywhere(t *testing.T) {
 	const kills = 8
 	for range kills {
 		left.Store(2 + rand.N[int64](3))
-		command := o.victim(t, o.database, "deals", config)
+		command := o.victim(t, o.address(), "deals", config)
 		killed.Store(command)
 		_ = command.Wait() // it was killed
 	}
@@ -156,7 +156,7 @@ func TestPromise04FrozenHolder(t *testing.T) {
 				if page == "a page with a bad row" {
 					bad = append(bad, o.Insert("Deals", zohosim.Record{"Deal_Name": "no such stage", "Stage": "Nowhere"}))
 				}
-				between := newFreezer(t, o.database, moment == "before it commits")
+				between := newFreezer(t, o.address(), moment == "before it commits")
 				command := o.victim(t, between.address, "deals", defaultConfig)
 				between.frozen(t, command)
 				trial(t, o, bad)

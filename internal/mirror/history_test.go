@@ -42,6 +42,7 @@ func TestRunTidies(t *testing.T) {
 	t.Parallel()
 	o := newOrg(t, zohosim.Config{}, defaultConfig)
 	execute(t, o, `CREATE TABLE sync_runs_2020_01 PARTITION OF sync_runs FOR VALUES FROM ('2020-01-01Z') TO ('2020-02-01Z')`)
+	execute(t, o, `DO $$BEGIN EXECUTE 'ALTER TABLE sync_runs_2020_01 OWNER TO ' || (SELECT relowner::regrole FROM pg_class WHERE oid = 'sync_runs'::regclass); END$$`)
 	there := func() bool { return value[bool](t, o, "SELECT to_regclass('sync_runs_2020_01') IS NOT NULL") }
 	o.run(t, "leads")
 	if !there() {

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	gocmp "cmp"
 	"context"
 	"flag"
 	"log/slog"
@@ -78,6 +79,7 @@ type org struct {
 	*clock
 	url      string // of the simulated Zoho
 	database string
+	service  string // the same, as a login role in zohomirror_service, where tests mirror as one
 	config   mirror.Config
 	db       *pgxpool.Pool
 	log      *lockedBuffer
@@ -96,6 +98,9 @@ func newOrg(t testing.TB, sim zohosim.Config, config mirror.Config) *org {
 	o := &org{clock: &clock{now: noon}, config: config, database: pgtest.Database(t), log: &lockedBuffer{}}
 	if sim.Now == nil {
 		sim.Now = o.Now
+	}
+	if pgtest.AsService() {
+		o.service = pgtest.Service(t, o.database)
 	}
 	o.serve(t, sim)
 	o.connect(t)
@@ -131,6 +136,9 @@ func (o *org) connect(t testing.TB) {
 // process is a mirror as a new process would make it: it remembers nothing.
 func (o *org) process(t testing.TB, database string) *mirror.Mirror {
 	t.Helper()
+	if database == o.database {
+		database = o.address()
+	}
 	m, err := mirror.Open(t.Context(), o.config, o.source(), database, o.logger(t))
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +146,9 @@ func (o *org) process(t testing.TB, database string) *mirror.Mirror {
 	t.Cleanup(m.Close)
 	return m
 }
+
+// address is how a process comes to the org's database.
+func (o *org) address() string { return gocmp.Or(o.service, o.database) }
 
 func (o *org) source() zoho.Config {
 	return zoho.Config{

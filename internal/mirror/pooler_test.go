@@ -38,7 +38,7 @@ func TestPain21Pooler(t *testing.T) {
 	}
 	migrations.Wait()
 
-	o.database = pooled
+	o.database, o.service = pooled, ""
 	o.mirror = o.process(t, pooled)
 	o.connect(t)
 	o.InsertMany("Leads", 3000, lead)

@@ -17,14 +17,14 @@ import (
 	"zohomirror/internal/zohosim"
 )
 
-// service is the org's database for a login role that is only a member of zohomirror_service.
-func (o *org) service(t testing.TB) string {
+// member is the org's database for a login role in zohomirror_service, which owns nothing at all.
+func (o *org) member(t testing.TB) string {
 	t.Helper()
 	u, err := url.Parse(o.database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := strings.TrimPrefix(u.Path, "/") + "_service"
+	name := strings.TrimPrefix(u.Path, "/") + "_member"
 	u.User = url.UserPassword(name, "password")
 	execute(t, o, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'password' IN ROLE zohomirror_service", name))
 	address := o.database
@@ -51,7 +51,7 @@ func TestServiceRoleCanDoAllThatARunDoes(t *testing.T) {
 	for _, name := range value[[]string](t, o, "SELECT array_agg(relname::text) FROM pg_class WHERE relname ~ '^sync_runs_2' AND relkind = 'r'") {
 		execute(t, o, "DROP TABLE "+name)
 	}
-	address := o.service(t)
+	address := o.member(t)
 	o.mirror = o.process(t, address)
 	ids := seed(o, 20)
 	o.Convert(ids[19], false)

@@ -386,7 +386,7 @@ func (w *world) anyRequest(rt *rapid.T) mirror.Request {
 func (w *world) killed(rt *rapid.T) {
 	left := rapid.IntRange(1, 14).Draw(rt, "calls before it is killed")
 	request := w.anyRequest(rt)
-	wire := newWire(w.t, w.org.database)
+	wire := newWire(w.t, w.org.address())
 	m := w.org.process(w.t, wire.address)
 	ctx, kill := context.WithCancel(w.t.Context())
 	w.org.Plan(1, func(zohosim.Call) bool {

@@ -25,9 +25,6 @@ const SchemaVersion = 6
 // Migrate brings the schema to SchemaVersion. It may run twice and in two processes at
 // once: a lease row, not a session lock, keeps them apart, so a transaction pooler will do.
 func (s *Store) Migrate(ctx context.Context) error {
-	if _, err := s.pool.Exec(ctx, mayMigrate); err != nil {
-		return fmt.Errorf("migrate the database: %w", conceal(err))
-	}
 	if err := again(func() error { return s.applyMigrations(ctx) }); err != nil {
 		return fmt.Errorf("migrate the database: %w", conceal(err))
 	}
@@ -91,6 +88,9 @@ func (s *Store) applyMigrations(ctx context.Context) error {
 
 // withProvider works on one series of migrations, each with a table of its own.
 func (s *Store) withProvider(ctx context.Context, files fs.FS, table string, work func(*goose.Provider) error, options ...goose.ProviderOption) (err error) {
+	if _, err := s.pool.Exec(ctx, mayMigrate); err != nil {
+		return err
+	}
 	db := stdlib.OpenDBFromPool(s.pool)
 	defer func() { err = errors.Join(err, db.Close()) }()
 
@@ -110,7 +110,8 @@ func (s *Store) withProvider(ctx context.Context, files fs.FS, table string, wor
 }
 
 // makePartitions makes the partitions of this month and the next two, each closed to
-// Supabase's roles like its parent. It is safe to repeat.
+// Supabase's roles like its parent. It is safe to repeat. A month that has rows in the default
+// partition already stays there whole.
 func (s *Store) makePartitions(ctx context.Context) error {
 	month := time.Now().UTC()
 	month = time.Date(month.Year(), month.Month(), 1, 0, 0, 0, 0, time.UTC)
@@ -118,7 +119,7 @@ func (s *Store) makePartitions(ctx context.Context) error {
 		next := month.AddDate(0, 1, 0)
 		name := "sync_runs_" + month.Format("2006_01")
 		_, err := s.pool.Exec(ctx, fmt.Sprintf(makePartition, name, month.Format(time.DateOnly), next.Format(time.DateOnly)))
-		if err != nil && sqlState(err) != "42P07" {
+		if code := sqlState(err); err != nil && code != "42P07" && code != "23514" {
 			return err
 		}
 		month = next
