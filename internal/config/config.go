@@ -17,13 +17,14 @@ import (
 
 	"zohomirror/internal/mirror"
 	"zohomirror/internal/notify"
+	"zohomirror/internal/postgres"
 	"zohomirror/internal/web"
 	"zohomirror/internal/zoho"
 )
 
 // Config is what a process runs with.
 type Config struct {
-	DatabaseURL string
+	DatabaseURL string // with the certificates of DATABASE_CA_CERT, for postgres.Open
 	CronSecret  string // empty: no call is let in
 	Zoho        zoho.Config
 	Mirror      mirror.Config
@@ -43,6 +44,7 @@ type Config struct {
 // at the first that it cannot parse.
 type environment struct {
 	DatabaseURL  string `env:"DATABASE_URL"`
+	DatabaseCA   string `env:"DATABASE_CA_CERT"`
 	CronSecret   string `env:"CRON_SECRET"`
 	ClientID     string `env:"ZOHO_CLIENT_ID"`
 	ClientSecret string `env:"ZOHO_CLIENT_SECRET"`
@@ -183,10 +185,31 @@ func (r *reader) required(name, value string) string {
 
 func (r *reader) database() *Config {
 	c := &Config{DatabaseURL: r.required("DATABASE_URL", r.env.DatabaseURL)}
-	if what := notPostgres(c.DatabaseURL); what != "" {
+	if r.env.DatabaseCA != "" {
+		c.DatabaseURL = r.trusted(c.DatabaseURL)
+	}
+	if what := notPostgres(r.env.DatabaseURL); what != "" {
 		r.problem("DATABASE_URL", what)
 	}
 	return r.log(c)
+}
+
+// trusted is a database URL whose server must show a certificate of DATABASE_CA_CERT's.
+func (r *reader) trusted(address string) string {
+	certificates, err := postgres.ReadCA(r.env.DatabaseCA)
+	if err != nil {
+		r.problem("DATABASE_CA_CERT", err.Error())
+		return address
+	}
+	if notPostgres(address) != "" {
+		return address // which is said of it alone
+	}
+	trusted, err := postgres.WithCA(address, certificates)
+	if err != nil {
+		r.problem("DATABASE_URL", err.Error())
+		return address
+	}
+	return trusted
 }
 
 func (r *reader) log(c *Config) *Config {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"zohomirror/internal/mirror"
 	"zohomirror/internal/notify"
+	"zohomirror/internal/pgembed/pgtest"
 	"zohomirror/internal/zoho"
 )
 
@@ -124,7 +126,7 @@ func TestDataCentres(t *testing.T) {
 func TestEveryProblemAtOnce(t *testing.T) {
 	const canary = "canary7"
 	_, err := Load(t.Context(), envconfig.MapLookuper(map[string]string{
-		"DATABASE_URL": "mysql://u:" + canary + "@h/db", "ZOHO_CLIENT_SECRET": `"` + canary + `"`, "ZOHO_DC": canary, "ZOHO_API_URL": "http://" + canary + ".com",
+		"DATABASE_URL": "mysql://u:" + canary + "@h/db", "DATABASE_CA_CERT": canary, "ZOHO_CLIENT_SECRET": `"` + canary + `"`, "ZOHO_DC": canary, "ZOHO_API_URL": "http://" + canary + ".com",
 		"ZOHO_ACCOUNTS_URL": "https://" + canary + "/path", "SYNC_DEADLINE": canary, "SYNC_OVERLAP": "1s", "LOCK_STALE_AFTER": "-1s",
 		"SYNC_PAGE_SIZE": "2001", "SYNC_MASS_DELETE_PERCENT": "101", "PORT": "70000", "RUN_RETENTION": "47h", "SLACK_WEBHOOK_URL": canary, "SENTRY_DSN": "http://" + canary + ".com/1",
 		"PUBLIC_URL": "ftp://" + canary, "DASHBOARD_PASSWORD": canary, "SYNC_SCHEDULE": canary, "STALE_AFTER": canary, "LOG_FORMAT": canary, "LOG_LEVEL": canary,
@@ -140,7 +142,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 		names[name] = true
 	}
 	want := map[string]bool{}
-	for _, name := range strings.Fields(`DATABASE_URL ZOHO_CLIENT_ID ZOHO_CLIENT_SECRET ZOHO_REFRESH_TOKEN ZOHO_DC ZOHO_API_URL ZOHO_ACCOUNTS_URL
+	for _, name := range strings.Fields(`DATABASE_URL DATABASE_CA_CERT ZOHO_CLIENT_ID ZOHO_CLIENT_SECRET ZOHO_REFRESH_TOKEN ZOHO_DC ZOHO_API_URL ZOHO_ACCOUNTS_URL
 		SYNC_DEADLINE SYNC_OVERLAP LOCK_STALE_AFTER SYNC_PAGE_SIZE SYNC_MASS_DELETE_PERCENT PORT LOG_FORMAT LOG_LEVEL
 		RUN_RETENTION SLACK_WEBHOOK_URL SENTRY_DSN PUBLIC_URL DASHBOARD_PASSWORD SYNC_SCHEDULE STALE_AFTER
 		OIDC_SERVICE_ACCOUNT OIDC_TRUST_CLOUD_RUN SYNC_PREVIEW`) {
@@ -163,6 +165,9 @@ func TestBadSettings(t *testing.T) {
 		{"DATABASE_URL", "postgres://u:p/w@h:5432/db", "percent-encoded"},
 		{"DATABASE_URL", "postgres://u:p@w@h:5432/db", "percent-encoded"},
 		{"DATABASE_URL", "hello", "is not a PostgreSQL connection string"},
+		{"DATABASE_CA_CERT", "hello", "DATABASE_CA_CERT: is neither the text of a certificate"},
+		{"DATABASE_CA_CERT", "/no/such/file.crt", "nor a file that can be read"},
+		{"DATABASE_CA_CERT", "-----BEGIN CERTIFICATE-----", "no certificate in PEM form"},
 		{"ZOHO_DC", "com", "must be one of us, eu"},
 		{"ZOHO_DC", "", "is missing: one of us, eu"},
 		{"ZOHO_API_URL", "http://10.0.0.1", "plain http is for this machine only"},
@@ -276,6 +281,44 @@ func TestLogger(t *testing.T) {
 		}
 		if err := file.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Pain 24: each setting there is changes what is loaded.
+func TestPain24EverySettingIsRead(t *testing.T) {
+	ca := pgtest.NewAuthority(t).PEM
+	values := map[string]string{
+		"DATABASE_URL": "postgres://x@localhost/y", "DATABASE_CA_CERT": ca, "CRON_SECRET": "s", "ZOHO_CLIENT_ID": "i", "ZOHO_CLIENT_SECRET": "x", "ZOHO_REFRESH_TOKEN": "r",
+		"ZOHO_DC": "eu", "ZOHO_ACCOUNTS_URL": "a.example", "ZOHO_API_URL": "b.example", "SYNC_DEADLINE": "20s", "SYNC_OVERLAP": "2s", "LOCK_STALE_AFTER": "1h",
+		"SYNC_PAGE_SIZE": "1", "SYNC_MASS_DELETE_PERCENT": "20", "RUN_RETENTION": "48h", "SLACK_WEBHOOK_URL": "https://h/T", "SENTRY_DSN": "https://k@h/1",
+		"SENTRY_ENVIRONMENT": "test", "PUBLIC_URL": "https://m.example", "DASHBOARD_PASSWORD": "open sesame 7", "SYNC_SCHEDULE": "0 * * * *", "STALE_AFTER": "3h",
+		"VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app", "PORT": "1", "LOG_FORMAT": "text", "LOG_LEVEL": "warn",
+		"OIDC_AUDIENCE": "https://m.example", "OIDC_SERVICE_ACCOUNT": "s@p.iam.gserviceaccount.com", "OIDC_TRUST_CLOUD_RUN": "true", "SYNC_PREVIEW": "true",
+		"K_SERVICE": "mirror", "GOOGLE_CLOUD_PROJECT": "project",
+	}
+	// What has an effect beside another setting alone.
+	beside := map[string]map[string]string{
+		"OIDC_AUDIENCE": {"OIDC_SERVICE_ACCOUNT": "t@p.iam.gserviceaccount.com"}, "OIDC_SERVICE_ACCOUNT": {"OIDC_AUDIENCE": "https://n.example"},
+		"OIDC_TRUST_CLOUD_RUN": {"OIDC_AUDIENCE": "https://n.example", "OIDC_SERVICE_ACCOUNT": "t@p.iam.gserviceaccount.com", "K_SERVICE": "x"},
+		"SYNC_PREVIEW":         {"VERCEL_ENV": "preview"},
+	}
+	settings := reflect.TypeFor[environment]()
+	for i := range settings.NumField() {
+		name, _, _ := strings.Cut(settings.Field(i).Tag.Get("env"), ",")
+		value, ok := values[name]
+		if !ok {
+			t.Errorf("%s has no other value here", name)
+			continue
+		}
+		without, _ := load(t, beside[name]) // it may be a pair that is refused alone
+		with := map[string]string{name: value}
+		maps.Copy(with, beside[name])
+		got, err := load(t, with)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if cmp.Equal(without, got) {
+			t.Errorf("%s has no effect", name)
 		}
 	}
 }

@@ -114,8 +114,14 @@ func (k *keeper) initialize(ctx context.Context, programs string) error {
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, tail(output))
 	}
-	return nil
+	return errors.Join(
+		os.WriteFile(k.certificate(), []byte(k.options.Certificate), 0o600),
+		os.WriteFile(k.key(), []byte(k.options.Key), 0o600),
+	)
 }
+
+func (k *keeper) certificate() string { return filepath.Join(k.folder, "server.crt") }
+func (k *keeper) key() string         { return filepath.Join(k.folder, "server.key") }
 
 // A process is the server's; done is closed when it has ended.
 type process struct {
@@ -159,6 +165,9 @@ func (k *keeper) arguments(port int) []string {
 	if k.options.Fast {
 		maps.Copy(settings, map[string]string{"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
 			"wal_init_zero": "off"}) // a cluster of minutes never gets to use a log file again
+	}
+	if k.options.Certificate != "" {
+		maps.Copy(settings, map[string]string{"ssl": "on", "ssl_cert_file": k.certificate(), "ssl_key_file": k.key()})
 	}
 	maps.Copy(settings, k.options.Settings)
 	arguments := []string{"-D", k.data(), "-p", strconv.Itoa(port)}

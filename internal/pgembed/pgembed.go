@@ -27,6 +27,10 @@ type Options struct {
 	Fast     bool              `json:"fast"`     // trade durability for speed: for tests and benchmarks
 	Settings map[string]string `json:"settings"` // further server settings, by name
 
+	// Certificate and its Key, in PEM, make the server speak TLS.
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
+
 	// Progress is told what takes long, such as a download.
 	Progress func(message string) `json:"-"`
 

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"strings"
@@ -62,6 +64,8 @@ func (e unreachable) Error() string {
 	switch {
 	case errors.As(e.cause, &refused):
 		return "the database refuses the connection: " + refused.Message + " (SQLSTATE " + refused.Code + ")"
+	case untrusted(e.cause) != "":
+		return "the database is not trusted: " + untrusted(e.cause)
 	case errors.As(e.cause, &dns):
 		return "the database cannot be reached: its host name cannot be resolved"
 	case errors.As(e.cause, &network):
@@ -71,6 +75,21 @@ func (e unreachable) Error() string {
 	default:
 		return "the database cannot be reached"
 	}
+}
+
+// untrusted says why a server's certificate was refused, without its address.
+func untrusted(err error) string {
+	var invalid *tls.CertificateVerificationError
+	var name x509.HostnameError
+	switch {
+	case errors.As(err, &name):
+		return "its certificate is for another host name"
+	case errors.As(err, &invalid), errors.As(err, new(x509.UnknownAuthorityError)):
+		return "its certificate is not signed by an authority that is trusted, or no longer valid"
+	case strings.Contains(err.Error(), "server refused TLS connection"): // pgconn gives it no type
+		return "it does not speak TLS"
+	}
+	return ""
 }
 
 // conceal hides what an error of connecting shows of the address.
@@ -119,8 +138,12 @@ func Hint(err error) string {
 	var network *net.OpError
 	var connect *pgconn.ConnectError
 	switch {
+	case untrusted(err) != "":
+		return "set DATABASE_CA_CERT to the certificate of the authority that signed the server's (Supabase: Database → SSL configuration → download), and take the host name from the provider's connection string"
 	case errors.Is(err, ErrLockLost):
 		return "nothing is lost: the run that took the lock over goes on. If it happens often, LOCK_STALE_AFTER is too short, or something freezes the process"
+	case errors.As(err, &connect) && sqlState(err) == "XX000": // Supabase's pooler has no other code
+		return "the pooler does not know this user or project: on Supabase the user is postgres.<project ref>, and the host is the one that the project's dashboard shows"
 	case errors.As(err, &dns):
 		return "the host name in DATABASE_URL is not known: check its spelling; Supabase pauses free projects, whose names then vanish"
 	case errors.As(err, &network), errors.As(err, &connect):

@@ -145,7 +145,7 @@ func Kind(databaseURL string) (kind string, err error) {
 	if err != nil {
 		return "", errNoAddress
 	}
-	host, port, user := config.ConnConfig.Host, config.ConnConfig.Port, config.ConnConfig.User
+	host, port, user := strings.ToLower(config.ConnConfig.Host), config.ConnConfig.Port, config.ConnConfig.User
 	const transactionPort = 6543
 	switch {
 	case strings.HasSuffix(host, ".pooler.supabase.com"):

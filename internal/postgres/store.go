@@ -52,6 +52,9 @@ func poolConfig(databaseURL string) (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, errNoAddress // err may quote it
 	}
+	if err := settle(config); err != nil {
+		return nil, err
+	}
 	// A function has many instances and a database few connections.
 	config.MaxConns = 4
 	config.MaxConnIdleTime = 30 * time.Second
