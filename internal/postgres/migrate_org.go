@@ -49,7 +49,9 @@ func (s *Store) PendingOrg(ctx context.Context, folder string) ([]string, error)
 	}
 	var there bool
 	var applied []int64
-	if err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", orgTable).Scan(&there); err != nil {
+	// In our own schema: a search path may lead on to another org's.
+	const isThere = "SELECT to_regclass(quote_ident(current_schema()) || '.' || $1) IS NOT NULL"
+	if err := s.pool.QueryRow(ctx, isThere, orgTable).Scan(&there); err != nil {
 		return nil, conceal(err)
 	}
 	if there {
