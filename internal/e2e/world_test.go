@@ -210,6 +210,14 @@ func (w *world) exec(t *testing.T, sql string, args ...any) {
 	}
 }
 
+// execAll executes a script.
+func (w *world) execAll(t *testing.T, script string) {
+	t.Helper()
+	if _, err := w.db.Exec(t.Context(), script, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func value[T any](t *testing.T, w *world, sql string, args ...any) T {
 	t.Helper()
 	var v T
