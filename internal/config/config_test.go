@@ -303,7 +303,7 @@ func TestPain24EverySettingIsRead(t *testing.T) {
 	beside := map[string]map[string]string{
 		"OIDC_AUDIENCE": {"OIDC_SERVICE_ACCOUNT": "a@p.iam.gserviceaccount.com"}, "OIDC_SERVICE_ACCOUNT": {"OIDC_AUDIENCE": "a"},
 		"OIDC_TRUST_CLOUD_RUN": {"OIDC_SERVICE_ACCOUNT": "a@p.iam.gserviceaccount.com", "OIDC_AUDIENCE": "a", "K_SERVICE": "mirror"},
-		"SYNC_PREVIEW": {"VERCEL_ENV": "preview"},
+		"SYNC_PREVIEW":         {"VERCEL_ENV": "preview"},
 	}
 	settings := reflect.TypeFor[environment]()
 	for i := range settings.NumField() {
