@@ -140,9 +140,9 @@ func TestFrozenAtEveryRequest(t *testing.T) {
 	}
 }
 
-// The lock of a killed run is free for the first tick past LOCK_STALE_AFTER, and for none
+// Pain 20: the lock of a killed run is free for the first tick past LOCK_STALE_AFTER, and for none
 // before.
-func TestKilledRunsLockGrowsOld(t *testing.T) {
+func TestPain20KilledRunsLockGrowsOld(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.begin(t)
@@ -161,6 +161,30 @@ func TestKilledRunsLockGrowsOld(t *testing.T) {
 	stale := value[time.Duration](t, w, "SELECT claimed_at + interval '3 seconds' - clock_timestamp() FROM sync_locks WHERE module = 'leads'")
 	time.Sleep(stale + 50*time.Millisecond)
 	w.tick = func(t *testing.T) outcome { t.Helper(); return w.sync(t, impatient...) }
+	w.goesOn(t, before, lockHeld, 2)
+}
+
+// Pain 20: a function that the platform kills in the middle of a run leaves its lock behind.
+// The calls that come soon are turned away; one that comes when it is stale goes on.
+func TestPain20FunctionIsKilled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.begin(t)
+	d := w.function(t)
+	w.tick = d.tick
+	before := w.ready(t)
+	w.wire.strike(5, always, func(rw http.ResponseWriter, r *http.Request, zoho http.Handler) {
+		d.platform.kill()
+		hang(rw, r, zoho)
+	})
+	got := d.get(t, http.MethodGet, "/api/sync?module=leads", key...)
+	w.wire.calm()
+	if got.Status != http.StatusBadGateway {
+		t.Errorf("the killed run: %d %s", got.Status, got.Text)
+	}
+	if out := w.tick(t); out.Status != "skipped" {
+		t.Errorf("the tick that comes soon: %s", out)
+	}
 	w.goesOn(t, before, lockHeld, 2)
 }
 

@@ -259,6 +259,16 @@ func (p *platform) end() {
 	p.logs.Wait()
 }
 
+// kill ends every instance, also one at work, as the platform does at its limit.
+func (p *platform) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.instances {
+		_ = i.Process.Kill() // it may be gone
+	}
+	p.free = nil
+}
+
 // restart kills the instances that are free, so that the next call starts a new one.
 func (p *platform) restart() {
 	p.mu.Lock()

@@ -24,6 +24,7 @@ type link struct {
 	at       moment
 	do       func() verdict
 	struck   int
+	open     int             // connections of the binary
 	heard    map[string]bool // all SQL that the binary sent
 	session  []string        // what would not outlive a transaction behind a pooler
 }
@@ -87,7 +88,22 @@ func (l *link) calm() (requests, answers, struck int) {
 	return requests, answers, struck
 }
 
+// clients is how many connections the binary has.
+func (l *link) clients() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
+func (l *link) count(more int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open += more
+}
+
 func (l *link) relay(client net.Conn) {
+	l.count(1)
+	defer l.count(-1)
 	defer client.Close()
 	server, err := net.Dial("tcp", l.server)
 	if err != nil {
