@@ -102,7 +102,7 @@ func Load(ctx context.Context, from envconfig.Lookuper) (*Config, error) {
 	c.Zoho = r.zoho()
 	c.Mirror = r.mirror()
 	c.Notify = r.notify()
-	c.Mirror.AlertAfter, c.Mirror.Notify = c.Notify.StaleAfter, c.Notify
+	c.Mirror.Notify = c.Notify
 	c.Google = r.google()
 	c.Preview = r.preview()
 	c.Dashboard = r.env.Dashboard

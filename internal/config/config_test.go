@@ -38,7 +38,7 @@ func defaults() Config {
 		DatabaseURL: "postgres://u:p@localhost/db",
 		Zoho: zoho.Config{ClientID: "id", ClientSecret: "secret", RefreshToken: "token",
 			AccountsURL: "https://accounts.zoho.com", APIURL: "https://www.zohoapis.com"},
-		Mirror: mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5, Retention: 90 * 24 * time.Hour, AlertAfter: time.Hour},
+		Mirror: mirror.Config{Deadline: 55 * time.Second, Overlap: time.Minute, StaleAfter: 30 * time.Minute, PageSize: 2000, MassDelete: 5, Retention: 90 * 24 * time.Hour},
 		Notify: notify.Config{Environment: "production", Schedule: "*/15 * * * *", StaleAfter: time.Hour},
 		Port:   8080, LogLevel: slog.LevelInfo,
 	}
@@ -82,7 +82,7 @@ func TestEachSetting(t *testing.T) {
 		"public address":   {map[string]string{"PUBLIC_URL": "https://m.example.com/", "VERCEL_PROJECT_PRODUCTION_URL": "x"}, func(c *Config) { c.Notify.PublicURL = "https://m.example.com" }},
 		"dashboard":        {map[string]string{"DASHBOARD_PASSWORD": "open sesame 7"}, func(c *Config) { c.Dashboard = "open sesame 7" }},
 		"schedule":         {map[string]string{"SYNC_SCHEDULE": "0 * * * *"}, func(c *Config) { c.Notify.Schedule = "0 * * * *" }},
-		"alert":            {map[string]string{"STALE_AFTER": "3h"}, func(c *Config) { c.Notify.StaleAfter, c.Mirror.AlertAfter = 3*time.Hour, 3*time.Hour }},
+		"alert":            {map[string]string{"STALE_AFTER": "3h"}, func(c *Config) { c.Notify.StaleAfter = 3 * time.Hour }},
 		"empty is not set": {map[string]string{"SYNC_DEADLINE": "", "PORT": " "}, func(*Config) {}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,9 +1,7 @@
 package mirror
 
 import (
-	"cmp"
 	"context"
-	"time"
 
 	"zohomirror/internal/postgres"
 )
@@ -20,5 +18,5 @@ func (m *Mirror) Health(ctx context.Context, names ...string) ([]postgres.Health
 
 // State judges a module: see [postgres.Health.State].
 func (m *Mirror) State(h postgres.Health) string {
-	return h.State(cmp.Or(m.config.AlertAfter, time.Hour))
+	return h.State(m.staleAfter())
 }

@@ -27,7 +27,6 @@ type Config struct {
 	PageSize   int           // records a page may ask for, at most 2000
 	MassDelete int           // percent of a module's rows that may be listed as deleted at once
 	Retention  time.Duration // how long the run history is kept
-	AlertAfter time.Duration // a module without a good run for so long is stale; zero: an hour
 	Notify     notify.Config // who is told what a person must know
 }
 

@@ -16,8 +16,11 @@ import (
 
 // alerting is what a run raises alerts by.
 func (m *Mirror) alerting() postgres.Alerting {
-	return postgres.Alerting{On: m.config.Notify.SlackWebhook != "", StaleAfter: cmp.Or(m.config.AlertAfter, time.Hour)}
+	return postgres.Alerting{On: m.config.Notify.SlackWebhook != "", StaleAfter: m.staleAfter()}
 }
+
+// staleAfter is how long a module may be without a good run.
+func (m *Mirror) staleAfter() time.Duration { return cmp.Or(m.config.Notify.StaleAfter, time.Hour) }
 
 // report opens what Sentry learns of a run. People who call do not keep to a schedule.
 func (m *Mirror) report(request Request) *notify.Report {
