@@ -134,7 +134,11 @@ func (w *world) enterBy(t *testing.T, address string) {
 // for a role or a database holds for new ones.
 func (w *world) newConnections(t *testing.T) {
 	t.Helper()
+	const kept = "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'zohomirror'"
 	killBackends(t, w)()
+	for value[int](t, w, kept) > 0 { // they end in their own time
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // reachable waits until a pooler has noticed that the database lets it in again.

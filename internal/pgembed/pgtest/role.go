@@ -32,7 +32,8 @@ func Service(t testing.TB, database string) string {
 		}
 	}
 	t.Cleanup(func() {
-		if err := execute(context.Background(), admin, "DROP ROLE "+name); err != nil {
+		// A test may have made the database read-only.
+		if err := execute(context.Background(), admin, "BEGIN READ WRITE; DROP ROLE "+name+"; COMMIT"); err != nil {
 			t.Error(err)
 		}
 	})
