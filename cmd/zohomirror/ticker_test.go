@@ -82,13 +82,14 @@ func TestServeEvery(t *testing.T) {
 	command.Stderr = &log
 	var once sync.Once
 	var deals atomic.Int64
-	ended := make(chan struct{})
+	started, ended := make(chan struct{}), make(chan struct{})
 	zoho.OnCall(func(c zohosim.Call) {
 		switch {
 		case strings.Contains(c.Query, "from Deals"):
 			deals.Add(1)
 		case strings.Contains(c.Query, "from Leads") && deals.Load() > 12: // a tick takes six or so
 			once.Do(func() {
+				<-started
 				_ = command.Process.Signal(syscall.SIGTERM) // it is alive
 				close(ended)
 			})
@@ -97,6 +98,7 @@ func TestServeEvery(t *testing.T) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	close(started)
 	<-ended
 	_ = command.Wait() // judged by its status
 	if status := command.ProcessState.ExitCode(); status != 0 || strings.Contains(log.String(), "CRON_SECRET") {
