@@ -5,17 +5,19 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
 func TestHealthcheck(t *testing.T) {
 	t.Parallel()
-	status := http.StatusOK
+	var status atomic.Int64
+	status.Store(http.StatusOK)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" {
 			t.Errorf("asked for %s", r.URL)
 		}
-		w.WriteHeader(status)
+		w.WriteHeader(int(status.Load()))
 	}))
 	defer server.Close()
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String()) // the server made it
@@ -23,7 +25,7 @@ func TestHealthcheck(t *testing.T) {
 	if _, complaints, exit := output(t, settings, "healthcheck"); exit != 0 {
 		t.Errorf("a server that is well: %d %s", exit, complaints)
 	}
-	status = http.StatusServiceUnavailable
+	status.Store(http.StatusServiceUnavailable)
 	if _, complaints, exit := output(t, settings, "healthcheck"); exit != 1 || !strings.Contains(complaints, "503") {
 		t.Errorf("a server that is not: %d %s", exit, complaints)
 	}
