@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"zohomirror/internal/pgembed/pgtest"
@@ -76,9 +77,12 @@ func TestDoctor(t *testing.T) {
 // With --notify a test arrives at both ends, and what they refuse is a problem.
 func TestDoctorNotifies(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex // guards what the server sees
 	var arrived []string
 	status := http.StatusOK
 	people := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		arrived = append(arrived, r.URL.Path)
 		w.WriteHeader(status)
 	}))
@@ -86,18 +90,26 @@ func TestDoctorNotifies(t *testing.T) {
 	settings := settingsFor(t, zohosim.New(zohosim.Config{}), pgtest.Database(t))
 	settings["SLACK_WEBHOOK_URL"] = people.URL + "/services/T/B/canary"
 	settings["SENTRY_DSN"] = strings.Replace(people.URL, "://", "://canary@", 1) + "/1"
-	for want, answer := range map[int]int{0: http.StatusOK, 6: http.StatusForbidden} {
+	sent := func(answer int, args ...string) (printed string, exit int, paths []string) {
+		mu.Lock()
 		status, arrived = answer, nil
-		printed, _, got := output(t, settings, "doctor", "--notify")
+		mu.Unlock()
+		printed, _, exit = output(t, settings, args...)
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(arrived)
+		return printed, exit, arrived
+	}
+	for want, answer := range map[int]int{0: http.StatusOK, 6: http.StatusForbidden} {
+		printed, got, arrived := sent(answer, "doctor", "--notify")
 		if got != want || strings.Contains(printed, "canary") || want == 6 && !strings.Contains(printed, "✗ sentry: ") {
 			t.Errorf("exit %d, want %d\n%s", got, want, printed)
 		}
-		if slices.Sort(arrived); !slices.Equal(arrived, []string{"/api/1/envelope/", "/services/T/B/canary"}) {
+		if !slices.Equal(arrived, []string{"/api/1/envelope/", "/services/T/B/canary"}) {
 			t.Errorf("arrived %q", arrived)
 		}
 	}
-	status, arrived = http.StatusOK, nil
-	if output(t, settings, "doctor"); arrived != nil {
+	if _, _, arrived := sent(http.StatusOK, "doctor"); arrived != nil {
 		t.Errorf("sent without being asked: %q", arrived)
 	}
 }
