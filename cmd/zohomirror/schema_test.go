@@ -71,7 +71,7 @@ func same(t *testing.T, what string, want, got any) {
 // oddValues are picklist values that must survive SQL, goose and regular expressions.
 var oddValues = []string{"Podcast", "O'Reilly", `back\slash;`, "two\nlines;\n-- +goose StatementEnd", "a', 'b'::text", "Ж$$", "x = ANY (ARRAY['y'::text])"}
 
-const grants = `SELECT concat_ws(' ', c.relname, array_to_string(c.reloptions, ','), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, string_agg(a.privilege_type, ',' ORDER BY 1))
+const grants = `SELECT concat_ws(' ', c.relname, array_to_string(c.reloptions, ','), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, string_agg(a.privilege_type, ',' ORDER BY a.privilege_type))
 	FROM pg_class c LEFT JOIN aclexplode(c.relacl) a ON a.grantee <> c.relowner WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace GROUP BY c.relname, c.reloptions, a.grantee ORDER BY 1`
 
 func TestSchemaMigration(t *testing.T) {

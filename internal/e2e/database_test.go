@@ -150,7 +150,7 @@ func TestDatabaseOutOfConnections(t *testing.T) {
 func TestServiceLooksAfterItsHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorldIn(t, pgtest.Database(t), zohosim.Config{}, service)
-	const months = "SELECT coalesce(string_agg(relname || ' of ' || relowner::regrole, ', ' ORDER BY 1), '') FROM pg_class WHERE relkind = 'r' AND relname ~ '^sync_runs_2'"
+	const months = "SELECT coalesce(string_agg(relname || ' of ' || relowner::regrole, ', ' ORDER BY relname), '') FROM pg_class WHERE relkind = 'r' AND relname ~ '^sync_runs_2'"
 	before := value[string](t, w, months)
 	for _, month := range strings.Split(before, ", ") {
 		w.exec(t, "DROP TABLE "+strings.Fields(month)[0])
