@@ -3,11 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,8 +21,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"zohomirror/internal/mirror/mirrortest"
 	"zohomirror/internal/pgembed/pgtest"
-	"zohomirror/internal/postgres"
 	"zohomirror/internal/zohosim"
 )
 
@@ -36,18 +34,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	os.Exit(pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
-		store, err := postgres.Open(ctx, databaseURL, slog.New(slog.DiscardHandler))
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		if err := store.Migrate(ctx); err != nil {
-			return err
-		}
-		_, err = store.MigrateOrg(ctx, "../../migrations/org") // promoted fields are in the catalogue
-		return err
-	}))
+	os.Exit(pgtest.Main(m, mirrortest.Migrate))
 }
 
 // program is the program with these arguments and settings, and no others.

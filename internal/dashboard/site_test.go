@@ -1,7 +1,6 @@
 package dashboard_test
 
 import (
-	"context"
 	"html"
 	"io"
 	"log/slog"
@@ -21,8 +20,8 @@ import (
 	"zohomirror/internal/crm"
 	"zohomirror/internal/dashboard"
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/mirror/mirrortest"
 	"zohomirror/internal/pgembed/pgtest"
-	"zohomirror/internal/postgres"
 	"zohomirror/internal/web"
 	"zohomirror/internal/zoho"
 	"zohomirror/internal/zohosim"
@@ -37,18 +36,7 @@ const (
 var quiet = slog.New(slog.DiscardHandler)
 
 func TestMain(m *testing.M) {
-	os.Exit(pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
-		store, err := postgres.Open(ctx, databaseURL, quiet)
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		if err := store.Migrate(ctx); err != nil {
-			return err
-		}
-		_, err = store.MigrateOrg(ctx, "../../migrations/org") // promoted fields are in the catalogue
-		return err
-	}))
+	os.Exit(pgtest.Main(m, mirrortest.Migrate))
 }
 
 // site is the whole service: router, dashboard, mirror, simulated Zoho, real database.

@@ -4,15 +4,14 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 
+	"zohomirror/internal/mirror/mirrortest"
 	"zohomirror/internal/pgembed/pgtest"
-	"zohomirror/internal/postgres"
 )
 
 // slow has every failure strike at every boundary, and waits out what takes its time.
@@ -38,16 +37,7 @@ func TestMain(m *testing.M) {
 			defer stop()
 			databaseURL = pooled
 		}
-		store, err := postgres.Open(ctx, databaseURL, slog.New(slog.DiscardHandler))
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		if err := store.Migrate(ctx); err != nil {
-			return err
-		}
-		_, err = store.MigrateOrg(ctx, "../../migrations/org") // promoted fields are in the catalogue
-		return err
+		return mirrortest.Migrate(ctx, databaseURL)
 	})
 	if err := os.RemoveAll(folder); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -2,7 +2,6 @@ package mirror_test
 
 import (
 	gocmp "cmp"
-	"context"
 	"flag"
 	"log/slog"
 	"net/http/httptest"
@@ -20,7 +19,6 @@ import (
 	"zohomirror/internal/mirror"
 	"zohomirror/internal/mirror/mirrortest"
 	"zohomirror/internal/pgembed/pgtest"
-	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
 	"zohomirror/internal/zohosim"
 )
@@ -41,18 +39,7 @@ func TestMain(m *testing.M) {
 	if encoded, ok := os.LookupEnv(victimVariable); ok {
 		runVictim(encoded)
 	}
-	os.Exit(pgtest.Main(m, func(ctx context.Context, databaseURL string) error {
-		store, err := postgres.Open(ctx, databaseURL, quiet)
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		if err := store.Migrate(ctx); err != nil {
-			return err
-		}
-		_, err = store.MigrateOrg(ctx, "../../migrations/org") // promoted fields are in the catalogue
-		return err
-	}))
+	os.Exit(pgtest.Main(m, mirrortest.Migrate))
 }
 
 // clock is the time of a simulated org.
