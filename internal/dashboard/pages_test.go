@@ -20,14 +20,14 @@ import (
 var passing = strings.NewReplacer("\u00a0", " ")
 
 func steady(text string) string {
-	for pattern, by := range map[string]string{
-		`\d{1,2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec), \d\d:\d\d`: "AT",
-		`\d{1,2} [A-Z][a-z]+ 20\d\d, \d\d:\d\d:\d\d`:                           "AT",
-		`\d\d:\d\d`: "AT",
-		`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`: "ID",
-		`127\.0\.0\.1:\d+`: "HOST",
+	for _, c := range []struct{ pattern, by string }{ // dates before the times in them
+		{`\d{1,2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec), \d\d:\d\d`, "AT"},
+		{`\d{1,2} [A-Z][a-z]+ 20\d\d, \d\d:\d\d:\d\d`, "AT"},
+		{`\d\d:\d\d`, "AT"},
+		{`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`, "ID"},
+		{`127\.0\.0\.1:\d+`, "HOST"},
 	} {
-		text = regexp.MustCompile(pattern).ReplaceAllString(text, by)
+		text = regexp.MustCompile(c.pattern).ReplaceAllString(text, c.by)
 	}
 	return passing.Replace(text)
 }
