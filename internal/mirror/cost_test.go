@@ -3,6 +3,8 @@ package mirror_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,11 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/notify"
 	"zohomirror/internal/zohosim"
 )
 
@@ -211,4 +215,37 @@ func (o *org) benchVictim(b *testing.B, config mirror.Config) *exec.Cmd {
 	command := exec.CommandContext(b.Context(), executable)
 	command.Env = append(os.Environ(), victimVariable+"="+string(encoded))
 	return command
+}
+
+// BenchmarkIdleTick is a tick of deals that finds nothing, by whom it tells. Zoho, Slack and
+// Sentry answer at once.
+func BenchmarkIdleTick(b *testing.B) {
+	desk := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
+	b.Cleanup(desk.Close)
+	slack := notify.Config{SlackWebhook: desk.URL}
+	both := notify.Config{SlackWebhook: desk.URL, SentryDSN: strings.Replace(desk.URL, "://", "://key@", 1) + "/1", Schedule: "*/15 * * * *"}
+	for _, c := range []struct {
+		name string
+		told notify.Config
+		log  io.Writer // nil: nothing is logged
+	}{{"nobody", notify.Config{}, nil}, {"log", notify.Config{}, io.Discard}, {"slack", slack, io.Discard}, {"slack-and-sentry", both, io.Discard}} {
+		b.Run(c.name, func(b *testing.B) {
+			config := defaultConfig
+			config.Notify = c.told
+			o := newOrg(b, zohosim.Config{}, config)
+			o.InsertMany("Deals", 300, deal)
+			for range 2 {
+				o.run(b, "deals")
+				o.Advance(10 * time.Minute)
+			}
+			log := quiet
+			if c.log != nil {
+				log = slog.New(slog.NewJSONHandler(c.log, nil))
+			}
+			o.mirror = o.processWith(b, o.database, log)
+			for b.Loop() {
+				o.run(b, "deals")
+			}
+		})
+	}
 }
