@@ -292,10 +292,11 @@ JOIN pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisd
 WHERE t.typrelid = to_regclass($1)
 ORDER BY a.attnum`
 
+	// A module's first lock is not to be seen before its claim is committed.
 	runSkipped = `
 WITH skipped AS (
 	INSERT INTO sync_runs (id, module, mode, trigger, status, ended_at, reason)
 	VALUES ($2::uuid, $1, $3, $4, 'skipped', clock_timestamp(), 'lock-held')
 )
-SELECT claimed_at FROM sync_locks WHERE module = $1`
+SELECT coalesce((SELECT claimed_at FROM sync_locks WHERE module = $1), clock_timestamp())`
 )

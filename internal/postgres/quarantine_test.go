@@ -175,3 +175,25 @@ func TestClaimOnce(t *testing.T) {
 		Counts: counts, Outcome: outcome}, *recorded)
 	same(t, "runs", []object{{"status": "ok"}}, rows(t, s, "SELECT status FROM sync_runs WHERE status <> 'skipped'"))
 }
+
+// A call that meets a module's very first claim, not yet committed, is skipped as any other.
+func TestClaimMeetsTheFirst(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Database(t))
+	id := uuid.New()
+	err := pgx.BeginFunc(t.Context(), s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), "INSERT INTO sync_locks (module, claimed_by, claimed_at) VALUES ('leads', $1, clock_timestamp())", uuid.NewString()); err != nil {
+			return err
+		}
+		var held *Held
+		if _, err := s.Claim(t.Context(), Intent{Module: module(t, "leads"), ID: id, Mode: ModeSync}, time.Hour); !errors.As(err, &held) {
+			t.Errorf("%v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "runs", []object{{"id": id.String(), "module": "leads", "status": "skipped", "reason": "lock-held"}},
+		rows(t, s, "SELECT id::text, module, status, reason FROM sync_runs"))
+}
