@@ -212,7 +212,7 @@ func (p *platform) thaw() (*instance, error) {
 	p.logs.Go(func() {
 		defer output.Close()
 		for lines := bufio.NewScanner(output); lines.Scan(); {
-			p.world.heard(lines.Text() + "\n")
+			p.world.readLog(lines.Text() + "\n")
 		}
 		_ = i.Wait() // judged by what it answered
 		close(i.ended)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -39,10 +40,23 @@ func TestMain(m *testing.M) {
 		}
 		return mirrortest.Migrate(ctx, databaseURL)
 	})
+	if missing := deaf(); status == 0 && wholeSuite() && len(missing) > 0 {
+		fmt.Fprintf(os.Stderr, "the suite has heard no %s\n", strings.Join(missing, ", no "))
+		status = 1
+	}
 	if err := os.RemoveAll(folder); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(status)
+}
+
+func wholeSuite() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // build returns the path of the real binary, built once, and bootstrap that of the function.

@@ -87,7 +87,8 @@ func (w *world) process(t *testing.T, argument string, settings ...string) *proc
 // wait waits for the process and returns its exit status and what it logged.
 func (p *process) wait() outcome {
 	_ = p.Wait() // judged by its status
-	p.world.heard(p.out.String() + p.errors.String())
+	p.world.heard(p.out.String())
+	p.world.readLog(p.errors.String())
 	return outcome{exit: p.ProcessState.ExitCode(), log: p.errors.String()}
 }
 
@@ -186,7 +187,7 @@ func (w *world) deploy(t *testing.T, settings []string) (_ *deployment, up bool)
 	go func() {
 		defer close(d.ended)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			w.heard(lines.Text() + "\n")
+			w.readLog(lines.Text() + "\n")
 			if strings.Contains(lines.Text(), `:"listening"`) {
 				begun <- true
 			}

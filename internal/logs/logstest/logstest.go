@@ -17,6 +17,8 @@ import (
 type Documented struct {
 	Keys     map[string]bool
 	Messages map[Message]Section
+
+	WithinRuns bool // lines of either kind are held to be of runs
 }
 
 // Message is what a line says, and at which level.
@@ -67,30 +69,46 @@ func Read(t testing.TB) Documented {
 	return d
 }
 
-// Check holds JSON lines against the documentation: each has its message and its keys
-// there, each key once, and, where it belongs to a run, run_id and module.
+// Check holds JSON lines against the documentation.
 func (d Documented) Check(t testing.TB, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
-		values, err := members(line)
-		if err != nil {
-			t.Errorf("%v: %.300s", err, line)
-			continue
-		}
-		for key := range values {
-			if !d.Keys[key] {
-				t.Errorf("the key %s is not in docs/logs.md: %.300s", key, line)
-			}
-		}
-		message := Message{fmt.Sprint(values["level"]), fmt.Sprint(values["msg"])}
-		section, ok := d.Messages[message]
-		switch {
-		case !ok:
-			t.Errorf("not in docs/logs.md: %s %q", message.Level, message.Text)
-		case section == OfRun && (values["run_id"] == nil || values["module"] == nil):
-			t.Errorf("a line of a run without run_id and module: %.300s", line)
+		for _, fault := range d.Faults(line) {
+			t.Errorf("%s: %.300s", fault, line)
 		}
 	}
+}
+
+// Faults says what is wrong with a JSON line: its message and its keys are documented, each
+// key comes once, and a line that belongs to a run has run_id and module.
+func (d Documented) Faults(line string) (faults []string) {
+	values, err := members(line)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for key := range values {
+		if !d.Keys[key] {
+			faults = append(faults, "the key "+key+" is not in docs/logs.md")
+		}
+	}
+	m := messageOf(values)
+	section, ok := d.Messages[m]
+	if !ok {
+		faults = append(faults, "not in docs/logs.md: "+m.Level+" "+m.Text)
+	}
+	ofRun := section == OfRun || section == OfEither && d.WithinRuns
+	if ofRun && (values["run_id"] == nil || values["module"] == nil) {
+		faults = append(faults, "a line of a run without run_id and module")
+	}
+	return faults
+}
+
+// messageOf is what a line says, under whichever names.
+func messageOf(values map[string]any) Message {
+	if severity, cloud := values["severity"].(string); cloud {
+		return Message{strings.Replace(strings.ToLower(severity), "warning", "warn", 1), fmt.Sprint(values["message"])}
+	}
+	return Message{fmt.Sprint(values["level"]), fmt.Sprint(values["msg"])}
 }
 
 // members are those of a JSON object; it is an error where one comes twice.
