@@ -545,3 +545,29 @@ func TestDeletionsAreForgottenByZohosClock(t *testing.T) {
 		}
 	}
 }
+
+// What is deleted after the list was read, while so many rows are hidden that none is looked at
+// again, is for the next list to tell.
+func TestVerifyManyAndOneJustDeleted(t *testing.T) {
+	t.Parallel()
+	config := defaultConfig
+	config.MassDelete = 30
+	o := newOrg(t, zohosim.Config{}, config)
+	ids := seed(o, 300)
+	o.run(t, "leads")
+	o.Advance(time.Hour)
+	o.Delete("Leads", ids[:150]...)
+	listed, later := false, false
+	o.OnCall(func(c zohosim.Call) {
+		if listed && !later {
+			later = true
+			o.Delete("Leads", ids[150])
+		}
+		listed = listed || strings.HasSuffix(c.Path, "/deleted")
+	})
+	leads, _ := crm.Find("leads")
+	got, err := o.mirror.Run(t.Context(), mirror.Request{Module: leads, Mode: mirror.ModeVerify})
+	if !later || got.Verification == nil || got.Verification.Found[postgres.FoundUnlisted] != 0 {
+		t.Errorf("%v, %+v, %+v", err, got, got.Verification)
+	}
+}

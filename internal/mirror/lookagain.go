@@ -36,27 +36,33 @@ func (r *run) lookAgain(ctx context.Context, v *postgres.Verification) error {
 }
 
 // guardUnlisted stops a repair before it marks an unlikely share of the module on a
-// person's word: fewer rights of the user who consented look just like that. Before the list of
-// deletions is known, so many must wait.
+// person's word: fewer rights of the user who consented look just like that. So many must wait
+// until the list of deletions is known, and speaks for the time at which they were missed.
 func (r *run) guardUnlisted(ctx context.Context, v *postgres.Verification) (wait bool, err error) {
 	if v.AcceptUnlisted && r.request.AcceptMassDelete {
 		return false, nil
 	}
-	pending, err := r.claimed.PendingUnlisted(ctx, v)
-	if err != nil || !r.tooMany(pending.Listed, pending.Live) {
+	extras, err := r.claimed.Extras(ctx, v)
+	if err != nil || !r.tooMany(extras.Rows, extras.Live) {
 		return false, err
 	}
-	if r.listedAt.IsZero() {
+	if r.mayStillBeListed(extras.Unlisted) {
 		r.reason = ReasonSettling
 		return true, nil
 	}
-	asked := &massDeletion{module: r.claimed.Module.Name, rows: pending.Listed, live: pending.Live, percent: r.config.MassDelete, unlisted: true}
+	asked := &massDeletion{module: r.claimed.Module.Name, rows: extras.Rows, live: extras.Live, percent: r.config.MassDelete, unlisted: true}
 	if v.AcceptUnlisted {
 		return false, asked
 	}
 	// To look at each of so many would burn the org's credits to say the same.
-	r.log.WarnContext(ctx, "Zoho does not show so many rows that none is looked at a second time", "rows", pending.Listed, "hint", asked.Hint())
+	r.log.WarnContext(ctx, "Zoho does not show so many rows that none is looked at a second time", "rows", extras.Rows, "hint", asked.Hint())
 	return false, r.claimed.ConfirmExtras(ctx, v)
+}
+
+// mayStillBeListed: the list of deletions still shifts, and nothing of it was settled, or it may
+// have what was missed at a time a little later.
+func (r *run) mayStillBeListed(missed time.Time) bool {
+	return r.listedAt.IsZero() || r.listedAt.Before(missed.Add(r.config.Overlap))
 }
 
 // judge settles up to zoho.MaxIDs suspects.
@@ -190,10 +196,8 @@ func (j *judgement) hidden(ctx context.Context, suspects []postgres.Suspect) err
 		switch {
 		case there[s.ID]:
 			j.clear(s) // hidden from queries, but there
-		case j.listedAt.IsZero(), !s.Listed && j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):
-			// The list still shifts, and nothing of it was settled, or it may have the row a
-			// little later: the next run looks again.
-			j.reason = ReasonSettling
+		case j.listedAt.IsZero(), !s.Listed && j.mayStillBeListed(s.SeenAt):
+			j.reason = ReasonSettling // the next run looks again
 		case s.Listed:
 			j.confirm(s, postgres.FoundWronglyLive)
 		default:

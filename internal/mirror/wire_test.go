@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -13,7 +14,7 @@ type wire struct {
 	listener net.Listener
 	mu       sync.Mutex
 	conns    []net.Conn
-	broken   bool
+	broken   atomic.Bool
 }
 
 func newWire(t *testing.T, database string) *wire {
@@ -36,18 +37,23 @@ func newWire(t *testing.T, database string) *wire {
 				return
 			}
 			if upstream, err := net.Dial("tcp", server); err == nil && w.keep(client, upstream) {
-				go carry(client, upstream)
-				go carry(upstream, client)
+				go w.carry(client, upstream)
+				go w.carry(upstream, client)
 			}
 		}
 	}()
 	return w
 }
 
-func carry(to, from net.Conn) {
+// carry passes on nothing once the wire is cut: connections break one by one, and a process
+// that sees the first one break could otherwise still say so over the next.
+func (w *wire) carry(to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
+		if w.broken.Load() {
+			n = 0
+		}
 		if _, lost := to.Write(buffer[:n]); err != nil || lost != nil {
 			_ = to.Close()
 			return
@@ -59,16 +65,17 @@ func (w *wire) keep(conns ...net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conns = append(w.conns, conns...)
-	if w.broken {
+	broken := w.broken.Load()
+	if broken {
 		w.breakAll()
 	}
-	return !w.broken
+	return !broken
 }
 
 func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.broken = true
+	w.broken.Store(true)
 	_ = w.listener.Close()
 	w.breakAll()
 }

@@ -225,25 +225,37 @@ func (r *Run) Suspects(ctx context.Context, v *Verification, after string, n int
 	return nil, fmt.Errorf("read the suspects of %s: %w", r.Module.Name, conceal(err))
 }
 
-const suspectedExtras = `
-SELECT count(*), (SELECT count(*) FROM %s WHERE deleted_at IS NULL)
-FROM sync_findings WHERE verification_id = $1::uuid AND finding IN ('extra', 'unlisted') AND state IN ('suspected', 'confirmed')`
+const listedAsDeleted = `EXISTS (
+	SELECT FROM sync_deletions d WHERE d.module = $2 AND d.record_id = f.record_id AND d.state <> 'readable')`
 
-// PendingUnlisted counts, before anything is marked, the rows that Zoho does not show.
-func (r *Run) PendingUnlisted(ctx context.Context, v *Verification) (Pending, error) {
-	var p Pending
-	err := r.store.pool.QueryRow(ctx, fmt.Sprintf(suspectedExtras, quote(r.Module.Name)), v.ID).Scan(&p.Listed, &p.Live)
+const suspectedExtras = `
+SELECT count(*), (SELECT count(*) FROM %s WHERE deleted_at IS NULL),
+       max(f.seen_at) FILTER (WHERE NOT ` + listedAsDeleted + `)
+FROM sync_findings f
+WHERE f.verification_id = $1::uuid AND f.finding IN ('extra', 'unlisted') AND f.state IN ('suspected', 'confirmed')`
+
+// Extras are a verification's rows that Zoho does not show, before anything is marked.
+type Extras struct {
+	Rows, Live int64     // these, and all live rows of the module
+	Unlisted   time.Time // when the last one that Zoho does not list as deleted either was missed; zero: it lists all
+}
+
+// Extras counts them.
+func (r *Run) Extras(ctx context.Context, v *Verification) (e Extras, err error) {
+	var unlisted *time.Time
+	err = r.store.pool.QueryRow(ctx, fmt.Sprintf(suspectedExtras, quote(r.Module.Name)), v.ID, r.Module.Name).Scan(&e.Rows, &e.Live, &unlisted)
 	if err != nil {
-		return p, fmt.Errorf("count the suspects of %s: %w", r.Module.Name, conceal(err))
+		return e, fmt.Errorf("count the suspects of %s: %w", r.Module.Name, conceal(err))
 	}
-	return p, nil
+	if unlisted != nil {
+		e.Unlisted = *unlisted
+	}
+	return e, nil
 }
 
 const extrasConfirm = `
 UPDATE sync_findings f
-SET state = 'confirmed', finding = CASE WHEN EXISTS (
-	SELECT FROM sync_deletions d WHERE d.module = $2 AND d.record_id = f.record_id AND d.state <> 'readable')
-	THEN 'wrongly_live' ELSE 'unlisted' END
+SET state = 'confirmed', finding = CASE WHEN ` + listedAsDeleted + ` THEN 'wrongly_live' ELSE 'unlisted' END
 WHERE f.verification_id = $1::uuid AND f.finding = 'extra' AND f.state = 'suspected'`
 
 // ConfirmExtras takes all rows that Zoho does not show for what the list of deletions says of
