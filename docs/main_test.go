@@ -11,12 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"zohomirror/internal/mirror/mirrortest"
+	"zohomirror/internal/pgembed"
 	"zohomirror/internal/pgembed/pgtest"
 )
 
 var update = flag.Bool("update", false, "write the generated pages anew")
 
 func TestMain(m *testing.M) {
+	pgembed.Main() // a database's keeper is this program too, and goes no further
 	flag.Parse()
 	folder, err := os.MkdirTemp("", "zohomirror-docs-")
 	if err != nil {
