@@ -25,10 +25,10 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// sqlBlock tells SQL among the blocks that do not say what they are.
-var sqlBlock = regexp.MustCompile(`(?i)^(--|select|with|create|grant|alter|begin;)`)
+// statement is SQL amid a page's text.
+var statement = regexp.MustCompile(`(?i)^(select|insert into|update|delete from|create|alter|drop|grant|revoke) `)
 
-// Every SQL of the pages runs against a migrated database, in a transaction that is rolled back.
+// Every SQL of the pages, also amid their text, runs against a migrated database, in a transaction that is rolled back.
 func TestSQLOfThePages(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Database(t))
@@ -36,28 +36,34 @@ func TestSQLOfThePages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ran := 0
-	for _, name := range append(pages, "../README.md") {
-		text, err := os.ReadFile(name)
-		if err != nil {
+	run := func(name string, line int, sql string) {
+		sql = regexp.MustCompile(`(?mi)^(begin|commit);$`).ReplaceAllString(sql, "")
+		sql = strings.NewReplacer("ROLE …", "ROLE current_user", "= …", "= public").Replace(sql)
+		if _, err := conn.PgConn().Exec(t.Context(), "begin;\n"+sql).ReadAll(); err != nil {
+			t.Errorf("%s:%d: %v\n%s", name, line, err, sql)
+		}
+		if _, err := conn.Exec(t.Context(), "rollback"); err != nil {
 			t.Fatal(err)
 		}
-		for _, block := range Blocks(name, string(text)) {
-			if block.Needs != "" || block.Language != "sql" && (block.Language != "" || !sqlBlock.MatchString(block.Text)) {
-				continue
+	}
+	blocks, amid := 0, 0
+	for _, name := range append(pages, "../README.md", "../public/llms.txt") {
+		text := page(t, name)
+		for _, block := range Blocks(name, text) {
+			if block.Needs == "" && block.SQL() {
+				run(name, block.Line, block.Text)
+				blocks++
 			}
-			sql := regexp.MustCompile(`(?mi)^(begin|commit);$`).ReplaceAllString(block.Text, "")
-			if _, err := conn.PgConn().Exec(t.Context(), "begin;\n"+sql).ReadAll(); err != nil {
-				t.Errorf("%s:%d: %v\n%s", name, block.Line, err, block.Text)
+		}
+		for _, span := range Spans(name, text) {
+			if statement.MatchString(span.Text) {
+				run(name, span.Line, span.Text)
+				amid++
 			}
-			if _, err := conn.Exec(t.Context(), "rollback"); err != nil {
-				t.Fatal(err)
-			}
-			ran++
 		}
 	}
-	if ran < 6 {
-		t.Errorf("only %d blocks of SQL were found", ran)
+	if blocks < 12 || amid < 2 {
+		t.Errorf("only %d blocks of SQL and %d statements amid text were found", blocks, amid)
 	}
 }
 

@@ -3,20 +3,33 @@ package docs
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"zohomirror/internal/mirror/mirrortest"
+	"zohomirror/internal/pgembed"
 	"zohomirror/internal/pgembed/pgtest"
 )
 
 var update = flag.Bool("update", false, "write the generated pages anew")
 
 func TestMain(m *testing.M) {
+	pgembed.Main() // a database's keeper is this program too, and goes no further
 	flag.Parse()
-	os.Exit(pgtest.Main(m, mirrortest.Migrate))
+	folder, err := os.MkdirTemp("", "zohomirror-docs-")
+	if err != nil {
+		panic(err)
+	}
+	program = sync.OnceValues(func() (string, error) { return buildProgram(folder) })
+	status := pgtest.Main(m, mirrortest.Migrate)
+	if err := os.RemoveAll(folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(status)
 }
 
 func connect(t testing.TB, address string) *pgx.Conn {

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,8 +86,21 @@ func TestCalledFromInsideSupabase(t *testing.T) {
 			t.Errorf("%s, with a wrong secret: %d", name, status)
 		}
 	}
-	w.exec(t, "SELECT vault.update_secret((SELECT id FROM vault.secrets WHERE name = 'zohomirror_cron_secret'), $1)", cronSecret)
-	w.exec(t, "SELECT vault.create_secret('bypass-secret', 'zohomirror_bypass')")
+	// What the file's comments tell a person to run, each as it stands.
+	told := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^--.*?(select .*;)$`).FindAllStringSubmatch(file, -1) {
+		told[m[1]] = true
+	}
+	tell := func(look, value string) {
+		t.Helper()
+		if !told[look] {
+			t.Fatalf("not in the file: %s", look)
+		}
+		delete(told, look)
+		w.exec(t, strings.ReplaceAll(look, "…", value))
+	}
+	tell("select vault.update_secret((select id from vault.secrets where name = 'zohomirror_cron_secret'), '…');", cronSecret)
+	tell("select vault.create_secret('…', 'zohomirror_bypass');", "bypass-secret")
 	w.exec(t, "SELECT cron.alter_job(jobid, schedule := '* * * * *') FROM cron.job WHERE jobname = 'zohomirror-deals'")
 	for name, status := range w.fired(t, 4) {
 		if status != http.StatusOK {
@@ -95,11 +111,16 @@ func TestCalledFromInsideSupabase(t *testing.T) {
 	if modes := value[string](t, w, "SELECT string_agg(DISTINCT module || ' ' || mode, ', ' ORDER BY module || ' ' || mode) FROM sync_runs WHERE status = 'ok'"); modes != "deals repair, deals sync, leads repair, leads sync" {
 		t.Errorf("ran: %s", modes)
 	}
-	for _, look := range []string{"select status_code, timed_out, error_msg, left(content, 200) as answer, created from net._http_response order by id desc limit 10;",
-		"select * from sync_recent limit 10;", "select cron.unschedule(jobname) from cron.job where jobname like 'zohomirror-%';"} {
-		if w.exec(t, look); !strings.Contains(file, look) {
-			t.Errorf("not in the file: %s", look)
-		}
+	for _, look := range []string{
+		"select status_code, timed_out, error_msg, left(content, 200) as answer, created from net._http_response order by id desc limit 10;",
+		"select * from sync_recent limit 10;",
+		"select cron.alter_job((select jobid from cron.job where jobname = 'zohomirror-leads'), schedule := '*/5 * * * *');",
+		"select cron.unschedule(jobname) from cron.job where jobname like 'zohomirror-%';",
+	} {
+		tell(look, "")
+	}
+	if len(told) > 0 {
+		t.Errorf("nothing runs %v", slices.Collect(maps.Keys(told)))
 	}
 	if left := value[int](t, w, "SELECT count(*)::int FROM cron.job"); left != 0 {
 		t.Errorf("%d jobs are left", left)

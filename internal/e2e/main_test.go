@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"zohomirror/internal/mirror/mirrortest"
+	"zohomirror/internal/pgembed"
 	"zohomirror/internal/pgembed/pgtest"
 )
 
@@ -19,6 +20,7 @@ import (
 var slow = os.Getenv("ZOHOMIRROR_SLOW") != ""
 
 func TestMain(m *testing.M) {
+	pgembed.Main() // a database's keeper is this program too, and goes no further
 	// Most of the time a test waits for the binary to have waited.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err) // go test has the flag
