@@ -4,14 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -26,6 +33,9 @@ import (
 
 // patience is for a machine that has much else to do; nothing waits for it in vain.
 const patience = 60 * time.Second
+
+// plainHost is this machine by a name to which browsers give no more over http than to any other.
+const plainHost = "mirror.example"
 
 // A chrome is a running browser and what all tabs of it share.
 type chrome struct {
@@ -65,7 +75,7 @@ func startChrome(t *testing.T) *chrome {
 	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience))...)
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("host-resolver-rules", "MAP "+plainHost+" 127.0.0.1"), chromedp.WSURLReadTimeout(patience))...)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(func() { cancel(); stop() })
 	if err := chromedp.Do(ctx); err != nil {
@@ -238,6 +248,67 @@ func (b *tab) press(keys ...string) {
 func (b *tab) click(selector string) {
 	b.t.Helper()
 	ask[bool](b, `document.querySelector(`+quoted(selector)+`).click() || true`)
+}
+
+// enter presses an element by the keyboard, as a person does.
+func (b *tab) enter(selector string) {
+	b.t.Helper()
+	ask[bool](b, `document.querySelector(`+quoted(selector)+`).focus() || true`)
+	b.press(kb.Enter)
+}
+
+// showAgain is a person's return to the tab: the page asks at once.
+func (b *tab) showAgain() {
+	b.t.Helper()
+	ask[bool](b, `document.dispatchEvent(new Event("visibilitychange"))`)
+}
+
+// allow answers for the person what the browser would ask.
+func (b *tab) allow(permission string, setting browser.PermissionSetting) {
+	b.t.Helper()
+	do(b, func(ctx context.Context) (cdp.Empty, error) {
+		return chromedp.CallBrowser(ctx, browser.SetPermission, browser.SetPermissionParams{
+			Permission: &browser.PermissionDescriptor{Name: permission}, Setting: setting, BrowserContextID: chromedp.FromContext(ctx).BrowserContextID,
+		})
+	})
+}
+
+// copies holds that a button says that it has copied, and that the clipboard then has the text.
+func (b *tab) copies(selector, want string) {
+	b.t.Helper()
+	if !ask[bool](b, `document.querySelector(`+quoted(selector)+`).checkVisibility()`) {
+		b.t.Errorf("%s cannot be seen", selector)
+	}
+	b.enter(selector)
+	b.until(`document.querySelector(` + quoted(selector) + `).textContent === "Copied"`)
+	if got := b.pasted(); got != want {
+		b.t.Errorf("%s copies %q, want %q", selector, got, want)
+	}
+}
+
+// pasted is what the clipboard holds.
+func (b *tab) pasted() string {
+	b.t.Helper()
+	return do(b, func(ctx context.Context) (string, error) {
+		return chromedp.Run(ctx, chromedp.Evaluate[string]("navigator.clipboard.readText()", chromedp.EvalAwaitPromise))
+	})
+}
+
+// A door is a listener that can be shut: whoever comes then is cut off, and nobody else
+// gets the port.
+type door struct {
+	net.Listener
+	shut atomic.Bool
+}
+
+func (d *door) Accept() (net.Conn, error) {
+	for {
+		conn, err := d.Listener.Accept()
+		if err != nil || !d.shut.Load() {
+			return conn, err
+		}
+		_ = conn.Close()
+	}
 }
 
 func quoted(s string) string {
@@ -428,6 +499,112 @@ func TestBrowser(t *testing.T) {
 		b.press(kb.Tab, kb.Enter, kb.Tab)
 		b.leave(func() { b.press(kb.Enter) }, `document.querySelector("#fault")`)
 		b.shot("keyboard-run")
+	})
+
+	t.Run("copy", func(t *testing.T) {
+		s := newSite(t, pgtest.Database(t))
+		id := s.aRun(t, "leads", "failed", "1 minute", "error", "'gone wrong'", "cause", "'zoho'")
+		b := c.tab(t, s)
+		b.allow("clipboard-read", browser.PermissionSettingGranted)
+		b.allow("clipboard-write", browser.PermissionSettingGranted)
+		b.logIn()
+		b.copies("#card-deals .copy", b.text(`document.querySelector("#card-deals code").textContent`))
+		b.until(`document.querySelector("#card-deals .copy").textContent === "Copy"`)
+		// A page that took another's place has its button too.
+		b.expect("503")
+		s.execute(t, "ALTER TABLE sync_runs RENAME TO sync_runs_away")
+		b.showAgain()
+		b.until(`document.querySelector("#main").textContent.includes("zohomirror migrate")`)
+		b.copies("#main .copy", "zohomirror migrate")
+		s.execute(t, "ALTER TABLE sync_runs_away RENAME TO sync_runs")
+
+		b.open("/dashboard/runs/" + id)
+		b.copies("#actions .copy", id)
+		b.until(`document.querySelector("#actions .copy").textContent === "Copy"`)
+		b.allow("clipboard-write", browser.PermissionSettingDenied)
+		b.enter("#actions .copy")
+		b.until(`document.querySelector("#actions .copy").textContent === "Not copied"`)
+		if got := b.pasted(); got != id {
+			t.Errorf("it was copied all the same: %q", got)
+		}
+
+		// Without https a browser has no clipboard: a button would do nothing.
+		s.url = strings.Replace(s.url, "127.0.0.1", plainHost, 1)
+		b = c.tab(t, s)
+		b.expect("Cross-Origin-Opener-Policy") // which is ignored there
+		b.logIn()
+		b.open("/dashboard/runs/" + id)
+		if shown := ask[bool](b, `document.querySelector("#actions .copy").checkVisibility()`); shown || ask[bool](b, "isSecureContext") {
+			t.Errorf("without a clipboard the button is shown: %v", shown)
+		}
+	})
+
+	t.Run("server away", func(t *testing.T) {
+		s := newSite(t, pgtest.Database(t))
+		s.aRun(t, "deals", "ok", "2 minutes", "caught_up", "true", "reason", "'complete'")
+		s.aRun(t, "leads", "ok", "2 minutes", "caught_up", "true", "reason", "'complete'")
+		s.aRun(t, "leads", "running", "4 seconds")
+		s.execute(t, "UPDATE sync_runs SET ended_at = NULL WHERE status = 'running'") // so the page asks every two seconds
+		server := httptest.NewUnstartedServer(nil)
+		entrance := &door{Listener: server.Listener}
+		var broken atomic.Bool // what stands before the server finds nobody behind itself
+		handler := s.handler(t)
+		server.Listener, server.Config.Handler = entrance, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if broken.Load() {
+				w.Header().Set("Content-Type", "text/html")
+				w.WriteHeader(http.StatusBadGateway)
+				_, _ = io.WriteString(w, "<!doctype html><h1>502 Bad Gateway</h1>")
+				return
+			}
+			handler.ServeHTTP(w, r)
+		})
+		server.Start()
+		t.Cleanup(server.Close)
+		s.url = server.URL
+		b := c.tab(t, s)
+		b.logIn()
+		b.expect("net::ERR_")
+		b.expect("502")
+		ask[bool](b, "window.here = true")
+		const notice = `document.querySelector("#notice").textContent`
+		const visible = `(() => { const n = document.querySelector("#notice"); return n.checkVisibility() && n.getBoundingClientRect().width > 100 })()`
+		if ask[bool](b, visible) {
+			t.Error("there is a notice while all is well")
+		}
+		for _, away := range []struct {
+			how       string
+			end, back func()
+			fails     bool   // a run, meanwhile
+			said      string // how what is said when it is back begins
+		}{
+			{"cut off", func() { entrance.shut.Store(true); server.CloseClientConnections() }, func() { entrance.shut.Store(false) }, true, "Deals has failed once since "},
+			{"bad gateway", func() { broken.Store(true) }, func() { broken.Store(false) }, false, ""},
+		} {
+			const stateNow = `document.querySelector("#headline").dataset.state`
+			before := b.text(stateNow)
+			away.end()
+			b.until(visible)
+			if got := b.text(notice); !regexp.MustCompile(`^The server has not answered since \d\d:\d\d; what you see is from before\. Trying again\.$`).MatchString(got) {
+				t.Errorf("%s: the notice is %q", away.how, got)
+			}
+			b.axeClean(away.how)
+			b.shot("server-away-" + strings.ReplaceAll(away.how, " ", "-"))
+			if away.fails {
+				s.aRun(t, "deals", "failed", "1 second", "error", "'gone wrong'", "cause", "'zoho'")
+			}
+			if got := b.text(stateNow); got != before {
+				t.Errorf("%s: the headline's state %q became %q", away.how, before, got)
+			}
+			away.back()
+			b.until("!" + visible)
+			// It is live again, and a change of state is said aloud as ever.
+			if got := ask[[]any](b, `[window.here, `+stateNow+`]`); !cmp.Equal(got, []any{true, "failed"}) {
+				t.Errorf("%s: when it is back, %v", away.how, got)
+			}
+			if got := b.text(notice); (got == "") != (away.said == "") || !strings.HasPrefix(got, away.said) {
+				t.Errorf("%s: when it is back, a screen reader hears %q", away.how, got)
+			}
+		}
 	})
 
 	t.Run("live", func(t *testing.T) {

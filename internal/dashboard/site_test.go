@@ -72,13 +72,18 @@ func newSite(t testing.TB, database string, change ...func(*dashboard.Options)) 
 // serve begins one more process of the service and returns its address.
 func (s *site) serve(t testing.TB) string {
 	t.Helper()
+	server := httptest.NewServer(s.handler(t))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (s *site) handler(t testing.TB) http.Handler {
+	t.Helper()
 	board, err := dashboard.New(s.options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(web.New(s.mirror, secret, quiet, web.WithDashboard(board)))
-	t.Cleanup(server.Close)
-	return server.URL
+	return web.New(s.mirror, secret, quiet, web.WithDashboard(board))
 }
 
 // execute runs statements in the site's database, one after the other.

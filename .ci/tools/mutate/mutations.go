@@ -1,9 +1,13 @@
 package main
 
 const (
-	inMirror   = "./internal/mirror"
-	inPostgres = "./internal/postgres"
-	inZoho     = "./internal/zoho"
+	inCommands  = "./cmd/zohomirror"
+	inDashboard = "./internal/dashboard"
+	inMirror    = "./internal/mirror"
+	inNotify    = "./internal/notify"
+	inPostgres  = "./internal/postgres"
+	inWeb       = "./internal/web"
+	inZoho      = "./internal/zoho"
 )
 
 var mutations = []mutation{
@@ -41,4 +45,24 @@ var mutations = []mutation{
 	{"edits during a verification are taken for faults", []change{{"internal/mirror/lookagain.go", "newer := j.modified[s.ID].After(j.verification.AsOf)", "newer := false"}, {"internal/postgres/verify.go", "	   OR s.modified_time <> t.modified_time AND s.modified_time <= $5::timestamptz\n", "	   OR s.modified_time <> t.modified_time\n"}}, inMirror, "VerifyWhileEdited"},
 	{"what is not shown is taken for unlisted at once", []change{{"internal/mirror/lookagain.go", "!s.Listed && j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):", "false:"}}, inMirror, "VerifyWhileEdited|VerifyAnd"},
 	{"a repair marks what is not listed without a person's word", []change{{"internal/mirror/lookagain.go", "f.Finding == postgres.FoundUnlisted && j.verification.AcceptUnlisted", "f.Finding == postgres.FoundUnlisted"}}, inMirror, "VerifyAndRepair"},
+
+	// What an operator relies on.
+	{"an alert is claimed without a mark", []change{{"internal/postgres/alerts.go", "SET claimed_at = clock_timestamp(), attempts", "SET claimed_at = NULL, attempts"}}, inPostgres, "ClaimedAlerts"},
+	{"a skipped run ends a streak of failures", []change{{"internal/postgres/alerts.go", "r.module = $1 AND r.status IN ('ok', 'failed') AND EXISTS", "r.module = $1 AND r.status IN ('ok', 'failed', 'skipped') AND EXISTS"}}, inPostgres, "AlertOfAFailingModule"},
+	{"a recovery is not told", []change{{"internal/postgres/alerts.go", "WHERE l.status = 'ok' AND t.kind = 'failing'", "WHERE l.status = 'ok' AND t.kind = 'recovered'"}}, inPostgres, "AlertOfAFailingModule"},
+	{"an alert shows a record's value", []change{{"internal/postgres/alerts.go", "concat_ws(' ', q.field, q.rule)", "concat_ws(' ', q.field, q.value, q.rule)"}}, inPostgres, "AlertsOfQuarantineAndDrift"},
+	{"an event in Sentry shows a record's value", []change{{"internal/notify/sentry.go", "if telling[a.Key] {", "if true {"}}, inNotify, "SentryEvent"},
+	{"a slow Slack holds a run up", []change{{"internal/mirror/tell.go", "min(max(left, time.Second), notify.Limit)", "max(left, time.Second)"}}, inMirror, "SlackInTrouble/slow"},
+	{"what the database cannot record is told to nobody", []change{{"internal/mirror/tell.go", "if unrecorded && w.alerting().On {", "if false {"}}, inMirror, "FailureToCloseIsTold"},
+	{"silence is healthy", []change{{"internal/postgres/health.go", "case h.AsOf.Sub(h.LastOKAt) > staleAfter:", "case h.AsOf.Sub(h.LastOKAt) > 1000*staleAfter:"}}, inWeb, "DeepHealth$"},
+	{"check finds fault and exits with 0", []change{{"cmd/zohomirror/health.go", "if m.State != postgres.StateOK {", "if m.State == \"\" {"}}, inCommands, "StatusAndCheck"},
+	{"a page's script reads the session's cookie", []change{{"internal/dashboard/session.go", "HttpOnly: true", "HttpOnly: false"}}, inDashboard, "Login$"},
+	{"another site's form is taken", []change{{"internal/dashboard/dashboard.go", "if err := d.origin.Check(r); err != nil {", "if err := d.origin.Check(r); false && err != nil {"}}, inDashboard, "Forms"},
+	{"passwords may be tried without end", []change{{"internal/dashboard/login.go", "case !attempt.Allowed:", "case false:"}}, inDashboard, "Throttle$"},
+	{"the pages' policy allows inline script", []change{{"internal/dashboard/dashboard.go", "script-src 'self';", "script-src 'self' 'unsafe-inline';"}}, inDashboard, "Headers"},
+	{"the dashboard counts failures as good runs", []change{{"internal/dashboard/front.go", "Good: int64(m.Runs24h - m.Failures24h), Bad: int64(m.Failures24h)", "Good: int64(m.Runs24h), Bad: 0"}}, inDashboard, "Front$"},
+	{"the history is dropped before its time", []change{{"internal/postgres/tidy.go", "month.AddDate(0, 1, 0).After(before)", "month.After(before)"}}, inPostgres, "Tidy$"},
+	{"a log line does not name its run", []change{{"internal/mirror/mirror.go", "log = log.With(\"run_id\", id.String(), \"module\", module.Name)", "log = log.With(\"module\", module.Name)"}}, inMirror, "RetriesAreWarnings"},
+	{"what Zoho repeats of a secret is shown", []change{{"internal/zoho/errors.go", "*text = conceal(*text, secrets...)", "*text = conceal(*text)"}}, inZoho, "ServerThatRepeats"},
+	{"an error shows where the database is", []change{{"internal/postgres/errors.go", "return unreachable{err}", "return err"}}, inPostgres, "UnusableDatabases"},
 }

@@ -63,7 +63,7 @@
   // Only what has changed is taken over, so that scroll, focus and selection stay.
   function swap(text) {
     const next = new DOMParser().parseFromString(text, "text/html").getElementById("main");
-    if (!next) return;
+    if (!next) throw new Error("not a page of ours"); // what stands before the server says that it is away
     const old = main();
     const focused = nameOf(document.activeElement);
     const said = old.querySelector("#headline");
@@ -86,6 +86,7 @@
     for (const [id, html] of fresh) known.set(id, html);
     document.title = next.dataset.title || document.title;
     refocus(focused);
+    if (failing) notice(""); // before what is said aloud
     announce(said);
   }
 
@@ -111,7 +112,6 @@
       const text = await answer.text();
       if (document.querySelector("[aria-busy=true]")) return;
       swap(text);
-      if (failing) notice("");
       failing = null;
     } catch {
       failing = failing || new Date();
