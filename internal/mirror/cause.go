@@ -3,7 +3,7 @@ package mirror
 import (
 	"errors"
 
-	"zohomirror/internal/notify"
+	"zohomirror/internal/panics"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
 )
@@ -32,7 +32,7 @@ func cause(err error) string {
 	var schema *postgres.SchemaError
 	var answer *zoho.Error
 	var mass *massDeletion
-	var fault *notify.Panic
+	var fault *panics.Error
 	switch {
 	case err == nil:
 		return ""

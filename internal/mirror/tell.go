@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"zohomirror/internal/notify"
+	"zohomirror/internal/panics"
 	"zohomirror/internal/postgres"
 )
 
@@ -32,7 +33,7 @@ func (m *Mirror) report(request Request) *notify.Report {
 }
 
 // ReportPanic tells Sentry of a panic outside of any run. Without a mirror nobody is told.
-func (m *Mirror) ReportPanic(ctx context.Context, where string, p *notify.Panic) {
+func (m *Mirror) ReportPanic(ctx context.Context, where string, p *panics.Error) {
 	if m == nil {
 		return
 	}
@@ -88,7 +89,7 @@ func (w *word) begin(ctx context.Context, claimed *postgres.Run) {
 		w.early.Go(func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notify.Limit)
 			defer cancel()
-			w.sendAlerts(ctx)
+			w.apart(ctx, w.sendAlerts)
 		})
 	}
 }
@@ -134,11 +135,22 @@ func (w *word) tell(ctx context.Context, slack func(context.Context)) {
 	defer cancel()
 	var beside sync.WaitGroup
 	if slack != nil {
-		beside.Go(func() { slack(ctx) })
+		beside.Go(func() { w.apart(ctx, slack) })
 	}
 	w.warnUntold(ctx, w.log, w.report.Send(ctx))
 	beside.Wait()
 	w.early.Wait()
+}
+
+// apart does what tells people beside the run. A panic of it fails no run either: it is in
+// the log, and Sentry has it.
+func (w *word) apart(ctx context.Context, do func(context.Context)) {
+	err := panics.Catch(func() error { do(ctx); return nil })
+	w.warnUntold(ctx, w.log, err)
+	var p *panics.Error
+	if errors.As(err, &p) {
+		w.warnUntold(ctx, w.log, w.notifier.Panic(ctx, "alerts", p))
+	}
 }
 
 const (
@@ -188,6 +200,10 @@ func (w *word) sendAlerts(ctx context.Context) {
 func (m *Mirror) warnUntold(ctx context.Context, log *slog.Logger, err error) {
 	if err == nil {
 		return
+	}
+	var p *panics.Error
+	if errors.As(err, &p) {
+		log.ErrorContext(ctx, "telling people ended in a panic", "panic", p.Error(), "stack", p.Stack())
 	}
 	log.WarnContext(ctx, "people could not be told", "error", err,
 		"hint", cmp.Or(hint(err), "what waits in sync_alerts is sent by a later run"))
