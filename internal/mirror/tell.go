@@ -112,9 +112,10 @@ func (w *word) failed(ctx context.Context, result Result, class string, err erro
 	w.report.End(false)
 	slack := w.pending(pending)
 	if unrecorded && w.alerting().On {
+		meaning := MeaningOf(class)
 		slack = func(ctx context.Context) {
 			w.warnUntold(ctx, w.log, w.notifier.Slack(ctx, notify.Alert{
-				Kind: notify.Unrecorded, Module: result.Module, RunID: result.RunID.String(), Cause: CauseText(class), Detail: result.Err, Hint: result.Hint,
+				Kind: notify.Unrecorded, Module: result.Module, RunID: result.RunID.String(), Cause: meaning.Title, Detail: result.Err, Hint: cmp.Or(result.Hint, meaning.ToDo),
 			}))
 		}
 	}
@@ -210,7 +211,11 @@ func (m *Mirror) warnUntold(ctx context.Context, log *slog.Logger, err error) {
 }
 
 func alertOf(a postgres.Alert) notify.Alert {
-	told := notify.Alert{Kind: a.Kind, Module: a.Module, Count: a.Count, Cause: CauseText(a.Cause), Detail: a.Detail, Hint: a.Hint, Since: a.Since}
+	told := notify.Alert{Kind: a.Kind, Module: a.Module, Count: a.Count, Detail: a.Detail, Hint: a.Hint, Since: a.Since}
+	if a.Kind == postgres.AlertFailing {
+		meaning := MeaningOf(a.Cause)
+		told.Cause, told.Hint = meaning.Title, cmp.Or(a.Hint, meaning.ToDo)
+	}
 	if a.RunID != uuid.Nil {
 		told.RunID = a.RunID.String()
 	}

@@ -277,11 +277,11 @@ func TestPain25NoFailureWithoutATrace(t *testing.T) {
 	if got := o.fails(t, "leads"); !strings.Contains(got.Hint, "read-only") {
 		t.Errorf("%+v", got)
 	}
-	p.wantTold(t, "read-only", untold+"the database is in trouble, or cannot be reached")
+	p.wantTold(t, "read-only", untold+"the database is in trouble or cannot be reached")
 	o.mirror = o.process(t, "postgres://user:pass-of-the-database@127.0.0.1:1/db")
 	o.fails(t, "leads")
 	o.fails(t, "leads")
-	p.wantTold(t, "away, twice", untold+"the database is in trouble, or cannot be reached", untold+"the database is in trouble, or cannot be reached")
+	p.wantTold(t, "away, twice", untold+"the database is in trouble or cannot be reached", untold+"the database is in trouble or cannot be reached")
 	p.keptSecrets(t, "pass-of-the-database", "127.0.0.1:1")
 
 	var causes []any
@@ -312,7 +312,7 @@ func TestFailureToCloseIsTold(t *testing.T) {
 		return false
 	}, zohosim.Fault{})
 	o.fails(t, "deals")
-	p.wantTold(t, "cut", "deals: a run failed, and the database could not record it: the database is in trouble, or cannot be reached")
+	p.wantTold(t, "cut", "deals: a run failed, and the database could not record it: the database is in trouble or cannot be reached")
 }
 
 // Two processes in a row that ended without a word are told of at the next claim, before the
