@@ -8,11 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"zohomirror/internal/mirror"
 	"zohomirror/internal/pgembed/pgtest"
 )
 
-// The runbook has a word on every class of failure, every alert and everything that the
-// program gives a hint for.
+// The runbook has a word on every alert and everything that the program gives a hint for, and
+// says of every class of failure what the program itself says of it.
 func TestRunbook(t *testing.T) {
 	t.Parallel()
 	text := page(t, "runbook.md")
@@ -27,7 +28,15 @@ func TestRunbook(t *testing.T) {
 			}
 		}
 	}
-	named("the cause", constants(t, "../internal/mirror/cause.go", "Cause"), 13)
+	causes, plain, said := constants(t, "../internal/mirror/cause.go", "Cause"), strings.ReplaceAll(text, "`", ""), map[mirror.Meaning]bool{}
+	named("the cause", causes, 13)
+	for _, cause := range causes {
+		m := mirror.MeaningOf(cause)
+		if row := "\n| " + cause + ": " + m.Title + " | " + m.Text + " | " + m.ToDo; !strings.Contains(plain, row) || said[m] {
+			t.Errorf("the runbook lacks, or two causes share:%s", row)
+		}
+		said[m] = true
+	}
 	named("Zoho's error", append(constants(t, "../internal/zoho/errors.go", "code"), keys(t, "../internal/zoho/errors.go", "codeHints", "refusals")...), 15)
 	named("the SQLSTATE", keys(t, "../internal/postgres/errors.go", "hints"), 14)
 

@@ -51,7 +51,7 @@ func serve(ctx context.Context, settings *config.Config, listener net.Listener, 
 	defer m.Close()
 	if every > 0 {
 		ticking, cancel := context.WithCancel(ctx)
-		wait := ticker{every, m.Run, log}.start(ticking)
+		wait := ticker{every, m.Run, m.ReportPanic, log}.start(ticking)
 		defer func() {
 			cancel()
 			m.Stop() // unless the server's end has done so

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"zohomirror/internal/crm"
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/panics"
 )
 
 // A ticker is the scheduler of a box that has none: it runs each module at once, and then
@@ -17,6 +16,7 @@ import (
 type ticker struct {
 	every time.Duration
 	run   func(context.Context, mirror.Request) (mirror.Result, error)
+	fell  func(context.Context, string, *panics.Error) // says of a panic where it was
 	log   *slog.Logger
 }
 
@@ -53,7 +53,9 @@ func (t ticker) tickOn(ctx context.Context, module *crm.Module) {
 func (t ticker) tick(ctx context.Context, module *crm.Module) (more bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			t.log.ErrorContext(ctx, "a run ended in a panic", "module", module.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			fault := panics.New(p)
+			t.log.ErrorContext(ctx, "a run ended in a panic", "module", module.Name, "panic", fault.Error(), "stack", fault.Stack())
+			t.fell(ctx, mirror.TriggerTicker, fault)
 		}
 	}()
 	result, err := t.run(context.WithoutCancel(ctx), mirror.Request{Module: module, Trigger: mirror.TriggerTicker})

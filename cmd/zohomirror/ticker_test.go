@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"zohomirror/internal/mirror"
+	"zohomirror/internal/panics"
 	"zohomirror/internal/pgembed/pgtest"
 	"zohomirror/internal/zohosim"
 )
@@ -56,7 +57,9 @@ func TestTicker(t *testing.T) {
 			return mirror.Result{More: n == 1 || n == 2}, nil
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		wait := ticker{15 * time.Minute, run, slog.New(slog.NewTextHandler(&log, nil))}.start(ctx)
+		var fallen []string
+		fell := func(_ context.Context, where string, p *panics.Error) { fallen = append(fallen, where+": "+p.Error()) }
+		wait := ticker{15 * time.Minute, run, fell, slog.New(slog.NewTextHandler(&log, nil))}.start(ctx)
 		time.Sleep(45*time.Minute + 30*time.Second) // leads are at work
 		cancel()
 		wait()
@@ -64,6 +67,9 @@ func TestTicker(t *testing.T) {
 		want := map[string][]time.Duration{"leads": {0, 1 * m, 2 * m, 15 * m, 30 * m, 45 * m}, "deals": {0, 15 * m, 30 * m, 45 * m}}
 		if diff := cmp.Diff(want, at); diff != "" || !strings.Contains(log.String(), "a mistake") {
 			t.Errorf("(-want +got):\n%s%s", diff, log.String())
+		}
+		if diff := cmp.Diff([]string{"ticker: panic: a mistake"}, fallen); diff != "" {
+			t.Errorf("Sentry (-want +got):\n%s", diff)
 		}
 	})
 }

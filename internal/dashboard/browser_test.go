@@ -487,7 +487,7 @@ func TestBrowser(t *testing.T) {
 				t.Errorf("the focus on %q cannot be seen: %v", at["text"], at)
 			}
 		}
-		head := []string{"Skip to content", "zohomirror", "Overview", "Runs", "Quarantine", "Log out", "Zoho does not accept the credentials"}
+		head := []string{"Skip to content", "zohomirror", "Overview", "Runs", "Quarantine", "Log out", "Zoho refuses the client or its refresh token"}
 		if len(order) < len(head)+20 {
 			t.Fatalf("the keyboard comes only to %q", order)
 		}

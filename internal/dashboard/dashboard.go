@@ -20,7 +20,7 @@ import (
 
 	"zohomirror/internal/config"
 	"zohomirror/internal/mirror"
-	"zohomirror/internal/notify"
+	"zohomirror/internal/panics"
 	"zohomirror/internal/postgres"
 )
 
@@ -130,7 +130,7 @@ func (d *dashboard) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				fault := notify.NewPanic(p)
+				fault := panics.New(p)
 				d.Log.ErrorContext(r.Context(), "a page ended in a panic", "path", r.URL.Path, "panic", fault.Error(), "stack", fault.Stack())
 				d.trouble(w, r, http.StatusInternalServerError, trouble{Title: "Our mistake",
 					Text: "This page has a fault of its own; the mirror is not touched by it. The log says where; please report it."})

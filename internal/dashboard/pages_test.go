@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"zohomirror/internal/dashboard"
+	"zohomirror/internal/mirror"
 	"zohomirror/internal/pgembed/pgtest"
 	"zohomirror/internal/zohosim"
 )
@@ -54,7 +55,7 @@ func TestFront(t *testing.T) {
 		`INSERT INTO sync_verifications (id, module, mode, as_of, verdict) VALUES (gen_random_uuid(), 'leads', 'verify', now() - interval '3 hours', 'equal')`)
 	a := s.operator(t).get("/dashboard")
 	want := lines(
-		"Deals has failed twice since AT UTC: Zoho does not accept the credentials.",
+		"Deals has failed twice since AT UTC: Zoho refuses the client or its refresh token.",
 		"Leads", "Current 4 minutes behind Zoho · about 0 rows",
 		"Runs in 24 hours", "2 2 ok 0 failed 1 skipped", "24 h agonow",
 		"Mean duration", "1.2 s p95 1.2 s", "24 h agodeadline 20 snow",
@@ -121,7 +122,7 @@ func TestHeadline(t *testing.T) {
 			for _, ago := range []string{"40 minutes", "25 minutes", "10 minutes"} {
 				s.aRun(t, "deals", "failed", ago, "cause", "'zoho-limit'")
 			}
-		}, "Deals has failed 3 times in a row since AT UTC: Zoho's limits are used up. Leads is failing too."},
+		}, "Deals has failed 3 times in a row since AT UTC: Zoho's limits of credits, calls or tokens are used up. Leads is failing too."},
 		"a cause of a later version": {func(s *site, t *testing.T) {
 			s.aRun(t, "leads", "failed", "3 minutes", "cause", "'tomorrow'")
 			s.aRun(t, "deals", "ok", "3 minutes", current, other)
@@ -244,10 +245,10 @@ func TestRun(t *testing.T) {
 	a := s.operator(t).get("/dashboard/runs/" + strings.ToUpper(id))
 	want := lines(
 		"← Run beforeRun after →All runs of Leads",
-		"The run of Leads at AT UTC (Cloud Scheduler) failed after 1.2 s: Zoho does not accept the credentials.",
+		"The run of Leads at AT UTC (Cloud Scheduler) failed after 1.2 s: Zoho refuses the client or its refresh token.",
 		"Run Leads again", "Run", "ID Copy",
 		"What went wrong", "refused: <script> second line",
-		"What it means", "Zoho's accounts host knows the client or the refresh token no longer, or never did. Most often the data centre is wrong, or somebody has revoked the consent. Nothing is lost: the next run goes on from the last checkpoint.",
+		"What it means", "Zoho's accounts host knows the client or the refresh token no longer, or never did. Most often the data centre is wrong, or the token was revoked: by a person, or by the twenty-first consent of the same user and client. Nothing is lost: the next run goes on from the last checkpoint.",
 		"What to do", "check ZOHO_DC",
 		"Figures", "Began", "AT UTC", "Ended", "AT UTC", "Duration", "1.2 s of 20 s", "Records read", "12,431", "New", "12,000", "Changed", "400", "Unchanged", "20",
 		"Deleted", "5", "Restored", "1", "Quarantined", "5", "Pages", "7", "Calls to Zoho", "9", "API credits", "15", "Watermark", "AT UTC", "Mode", "sync", "Called by", "Cloud Scheduler",
@@ -263,6 +264,10 @@ func TestRun(t *testing.T) {
 	)
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(steady(a.text()), "\n")); diff != "" || a.status != http.StatusOK {
 		t.Errorf("%d (-want +got):\n%s", a.status, diff)
+	}
+	s.execute(t, `UPDATE sync_runs SET hint = NULL WHERE id = '`+id+`'`)
+	if fault := s.operator(t).get("/dashboard/runs/"+id).part(t, "fault"); !strings.HasSuffix(fault, "What to do\n"+mirror.MeaningOf("zoho-credentials").ToDo) {
+		t.Errorf("without a hint: %s", fault)
 	}
 	for _, link := range []string{`<a href="/dashboard/runs/` + before + `" rel="prev">`, `<a href="/dashboard/runs/` + after + `" rel="next">`} {
 		if !strings.Contains(a.body, link) {

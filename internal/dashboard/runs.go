@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -297,7 +298,8 @@ func (d *dashboard) runPage(detail *postgres.RunDetail) runPage {
 		Running: r.Status == mirror.StatusRunning, Begun: date(r.StartedAt),
 	}
 	if p.Error != "" {
-		p.Meaning = meaningOf(r.Outcome.Cause).Text
+		meaning := mirror.MeaningOf(r.Outcome.Cause)
+		p.Meaning, p.Hint = meaning.Text, cmp.Or(p.Hint, meaning.ToDo)
 	}
 	if detail.Before != uuid.Nil {
 		p.Before = runAddress(detail.Before)
@@ -354,7 +356,7 @@ func runSentence(r postgres.RunRow, now time.Time) []piece {
 	case mirror.StatusSkipped:
 		return []piece{{Text: what}, began, {Text: by + " did nothing: another run of the module was at work."}}
 	case mirror.StatusFailed:
-		return []piece{{Text: what}, began, {Text: by + " failed after " + short(r.Duration) + ": " + meaningOf(r.Outcome.Cause).Clause + "."}}
+		return []piece{{Text: what}, began, {Text: by + " failed after " + short(r.Duration) + ": " + mirror.MeaningOf(r.Outcome.Cause).Title + "."}}
 	}
 	end := " and read all that was new"
 	switch {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"zohomirror/internal/mirror"
 	"zohomirror/internal/postgres"
 )
 
@@ -131,7 +132,7 @@ func (m module) sentence(modules []module, now time.Time) []piece {
 	case failing:
 		return []piece{
 			{Text: name + " has failed " + times(m.Failures) + " since "}, {Time: clock(now, m.FailingSince)}, {Text: ": "},
-			{Text: meaningOf(m.failed.Outcome.Cause).Clause, Href: runAddress(m.failed.ID)}, {Text: "."},
+			{Text: mirror.MeaningOf(m.failed.Outcome.Cause).Title, Href: runAddress(m.failed.ID)}, {Text: "."},
 		}
 	case silent:
 		return []piece{

@@ -3,7 +3,7 @@ package mirror
 import (
 	"errors"
 
-	"zohomirror/internal/notify"
+	"zohomirror/internal/panics"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
 )
@@ -32,7 +32,7 @@ func cause(err error) string {
 	var schema *postgres.SchemaError
 	var answer *zoho.Error
 	var mass *massDeletion
-	var fault *notify.Panic
+	var fault *panics.Error
 	switch {
 	case err == nil:
 		return ""
@@ -58,22 +58,3 @@ var zohoCauses = map[string]string{
 	zoho.ClassCredentials: CauseCredentials, zoho.ClassScope: CauseScope, zoho.ClassLimit: CauseLimit,
 	zoho.ClassTrouble: CauseZoho, zoho.ClassRequest: CauseQuery,
 }
-
-var causeTexts = map[string]string{
-	CauseCredentials: "Zoho refuses the client or its refresh token",
-	CauseScope:       "the token lacks a scope",
-	CauseLimit:       "Zoho's limits are used up: credits, calls or tokens",
-	CauseZoho:        "Zoho is in trouble, or cannot be reached",
-	CauseQuery:       "Zoho refuses what was asked for",
-	CauseUnavailable: "Zoho does not offer this module",
-	CauseMassDelete:  "unusually many records are listed as deleted, and a person must decide",
-	CauseSchema:      "the database's schema is of another version",
-	CauseDatabase:    "the database is in trouble, or cannot be reached",
-	CauseLockLost:    "another run took the lock over",
-	CauseKilled:      "the process was killed",
-	CausePanic:       "a fault of the program",
-	CauseInternal:    "an error of no known class",
-}
-
-// CauseText says a cause in words; empty where there is none.
-func CauseText(cause string) string { return causeTexts[cause] }

@@ -37,3 +37,20 @@ func TestCause(t *testing.T) {
 		}
 	}
 }
+
+// A failure is told by what its cause means, and its own hint is the better one.
+func TestAlertOf(t *testing.T) {
+	killed := MeaningOf(CauseKilled)
+	for _, c := range []struct {
+		alert       postgres.Alert
+		cause, hint string
+	}{
+		{postgres.Alert{Kind: postgres.AlertFailing, Cause: CauseKilled}, killed.Title, killed.ToDo},
+		{postgres.Alert{Kind: postgres.AlertFailing, Cause: CauseKilled, Hint: "wait"}, killed.Title, "wait"},
+		{postgres.Alert{Kind: postgres.AlertRecovered}, "", ""},
+	} {
+		if got := alertOf(c.alert); got.Cause != c.cause || got.Hint != c.hint {
+			t.Errorf("%+v: %+v", c.alert, got)
+		}
+	}
+}

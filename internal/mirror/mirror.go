@@ -15,6 +15,7 @@ import (
 
 	"zohomirror/internal/crm"
 	"zohomirror/internal/notify"
+	"zohomirror/internal/panics"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
 )
@@ -127,7 +128,7 @@ func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 	}
 	word.begin(ctx, claimed)
 	r := &run{Mirror: m, request: request, zoho: m.zoho.ForRun(log), db: db, log: log, claimed: claimed, started: started, reason: reasonComplete}
-	err = r.guarded(ctx)
+	err = panics.Catch(func() error { return r.readAll(ctx) }) // its row is closed and its lock freed as any other's
 	result, err := r.close(ctx, err)
 	word.end(ctx, r, result, err)
 	r.tidy(ctx)
@@ -162,16 +163,6 @@ type run struct {
 	verification *postgres.Verification
 	cause        string // class of the error
 	unrecorded   bool   // it has failed, and its row does not say so
-}
-
-// guarded makes a panic the run's error: its row is closed and its lock freed as any other's.
-func (r *run) guarded(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = notify.NewPanic(p)
-		}
-	}()
-	return r.readAll(ctx)
 }
 
 // readAll reads every stream of the module to its end, or until the run must stop.
@@ -335,7 +326,7 @@ func (r *run) close(ctx context.Context, failure error) (Result, error) {
 
 	result := r.result(outcome)
 	r.summarize(ctx, result, outcome)
-	var p *notify.Panic
+	var p *panics.Error
 	if errors.As(failure, &p) {
 		r.log.ErrorContext(ctx, "a run ended in a panic", "panic", p.Error(), "stack", p.Stack())
 	}

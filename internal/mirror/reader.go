@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"zohomirror/internal/crm"
-	"zohomirror/internal/notify"
+	"zohomirror/internal/panics"
 	"zohomirror/internal/postgres"
 	"zohomirror/internal/zoho"
 )
@@ -67,14 +67,12 @@ func (r *reader) fetch(ctx context.Context) <-chan fetched {
 	result := make(chan fetched, 1)
 	go func() {
 		began, got := time.Now(), fetched{}
-		defer func() {
-			if p := recover(); p != nil {
-				got.err = notify.NewPanic(p)
-			}
-			got.took = time.Since(began)
-			result <- got
-		}()
-		got.page, got.err = r.run.zoho.Query(ctx, query)
+		got.err = panics.Catch(func() (err error) {
+			got.page, err = r.run.zoho.Query(ctx, query)
+			return err
+		})
+		got.took = time.Since(began)
+		result <- got
 	}()
 	return result
 }
@@ -83,7 +81,7 @@ func (r *reader) fetch(ctx context.Context) <-chan fetched {
 func drain(cancel context.CancelFunc, next <-chan fetched, pending bool) {
 	cancel()
 	if pending {
-		<-next
+		panics.Rethrow((<-next).err)
 	}
 }
 
@@ -94,6 +92,7 @@ func drain(cancel context.CancelFunc, next <-chan fetched, pending bool) {
 func (r *run) await(ctx context.Context, reader *reader, next <-chan fetched) (*zoho.Page, error) {
 	for {
 		got := <-next
+		panics.Rethrow(got.err)
 		r.slowest = max(r.slowest, got.took)
 		column, unknown := zoho.UnknownColumn(got.err)
 		switch {

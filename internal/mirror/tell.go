@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"zohomirror/internal/notify"
+	"zohomirror/internal/panics"
 	"zohomirror/internal/postgres"
 )
 
@@ -32,7 +33,7 @@ func (m *Mirror) report(request Request) *notify.Report {
 }
 
 // ReportPanic tells Sentry of a panic outside of any run. Without a mirror nobody is told.
-func (m *Mirror) ReportPanic(ctx context.Context, where string, p *notify.Panic) {
+func (m *Mirror) ReportPanic(ctx context.Context, where string, p *panics.Error) {
 	if m == nil {
 		return
 	}
@@ -88,7 +89,7 @@ func (w *word) begin(ctx context.Context, claimed *postgres.Run) {
 		w.early.Go(func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notify.Limit)
 			defer cancel()
-			w.sendAlerts(ctx)
+			w.apart(ctx, w.sendAlerts)
 		})
 	}
 }
@@ -111,9 +112,10 @@ func (w *word) failed(ctx context.Context, result Result, class string, err erro
 	w.report.End(false)
 	slack := w.pending(pending)
 	if unrecorded && w.alerting().On {
+		meaning := MeaningOf(class)
 		slack = func(ctx context.Context) {
 			w.warnUntold(ctx, w.log, w.notifier.Slack(ctx, notify.Alert{
-				Kind: notify.Unrecorded, Module: result.Module, RunID: result.RunID.String(), Cause: CauseText(class), Detail: result.Err, Hint: result.Hint,
+				Kind: notify.Unrecorded, Module: result.Module, RunID: result.RunID.String(), Cause: meaning.Title, Detail: result.Err, Hint: cmp.Or(result.Hint, meaning.ToDo),
 			}))
 		}
 	}
@@ -134,11 +136,22 @@ func (w *word) tell(ctx context.Context, slack func(context.Context)) {
 	defer cancel()
 	var beside sync.WaitGroup
 	if slack != nil {
-		beside.Go(func() { slack(ctx) })
+		beside.Go(func() { w.apart(ctx, slack) })
 	}
 	w.warnUntold(ctx, w.log, w.report.Send(ctx))
 	beside.Wait()
 	w.early.Wait()
+}
+
+// apart does what tells people beside the run. A panic of it fails no run either: it is in
+// the log, and Sentry has it.
+func (w *word) apart(ctx context.Context, do func(context.Context)) {
+	err := panics.Catch(func() error { do(ctx); return nil })
+	w.warnUntold(ctx, w.log, err)
+	var p *panics.Error
+	if errors.As(err, &p) {
+		w.warnUntold(ctx, w.log, w.notifier.Panic(ctx, "alerts", p))
+	}
 }
 
 const (
@@ -189,12 +202,20 @@ func (m *Mirror) warnUntold(ctx context.Context, log *slog.Logger, err error) {
 	if err == nil {
 		return
 	}
+	var p *panics.Error
+	if errors.As(err, &p) {
+		log.ErrorContext(ctx, "telling people ended in a panic", "panic", p.Error(), "stack", p.Stack())
+	}
 	log.WarnContext(ctx, "people could not be told", "error", err,
 		"hint", cmp.Or(hint(err), "what waits in sync_alerts is sent by a later run"))
 }
 
 func alertOf(a postgres.Alert) notify.Alert {
-	told := notify.Alert{Kind: a.Kind, Module: a.Module, Count: a.Count, Cause: CauseText(a.Cause), Detail: a.Detail, Hint: a.Hint, Since: a.Since}
+	told := notify.Alert{Kind: a.Kind, Module: a.Module, Count: a.Count, Detail: a.Detail, Hint: a.Hint, Since: a.Since}
+	if a.Kind == postgres.AlertFailing {
+		meaning := MeaningOf(a.Cause)
+		told.Cause, told.Hint = meaning.Title, cmp.Or(a.Hint, meaning.ToDo)
+	}
 	if a.RunID != uuid.Nil {
 		told.RunID = a.RunID.String()
 	}

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -276,11 +277,11 @@ func TestPain25NoFailureWithoutATrace(t *testing.T) {
 	if got := o.fails(t, "leads"); !strings.Contains(got.Hint, "read-only") {
 		t.Errorf("%+v", got)
 	}
-	p.wantTold(t, "read-only", untold+"the database is in trouble, or cannot be reached")
+	p.wantTold(t, "read-only", untold+"the database is in trouble or cannot be reached")
 	o.mirror = o.process(t, "postgres://user:pass-of-the-database@127.0.0.1:1/db")
 	o.fails(t, "leads")
 	o.fails(t, "leads")
-	p.wantTold(t, "away, twice", untold+"the database is in trouble, or cannot be reached", untold+"the database is in trouble, or cannot be reached")
+	p.wantTold(t, "away, twice", untold+"the database is in trouble or cannot be reached", untold+"the database is in trouble or cannot be reached")
 	p.keptSecrets(t, "pass-of-the-database", "127.0.0.1:1")
 
 	var causes []any
@@ -311,7 +312,7 @@ func TestFailureToCloseIsTold(t *testing.T) {
 		return false
 	}, zohosim.Fault{})
 	o.fails(t, "deals")
-	p.wantTold(t, "cut", "deals: a run failed, and the database could not record it: the database is in trouble, or cannot be reached")
+	p.wantTold(t, "cut", "deals: a run failed, and the database could not record it: the database is in trouble or cannot be reached")
 }
 
 // Two processes in a row that ended without a word are told of at the next claim, before the
@@ -451,37 +452,54 @@ func TestTellingCostsAnIdleTickNothing(t *testing.T) {
 	}
 }
 
-// fuse is a log handler that panics at a message, which is where the program was then.
+// fuse is a log handler that panics once at a message, which is where the program was then.
 type fuse struct {
 	slog.Handler
-	at string
+	at   string
+	burn func(context.Context) // before that; nil: at once
+	once *sync.Once
 }
 
 func (f fuse) Enabled(context.Context, slog.Level) bool { return true }
 
 func (f fuse) WithAttrs([]slog.Attr) slog.Handler { return f }
 
-func (f fuse) Handle(_ context.Context, line slog.Record) error {
+func (f fuse) Handle(ctx context.Context, line slog.Record) error {
 	if line.Message == f.at {
-		panic("the fuse has blown")
+		f.once.Do(func() {
+			if f.burn != nil {
+				f.burn(ctx)
+			}
+			panic("the fuse has blown")
+		})
 	}
-	return nil
+	return f.Handler.Handle(ctx, line)
 }
 
 // A panic in a run closes it as failed and frees its lock; the next run goes on. Sentry
-// learns where it was, also when it was beside the run's own path.
+// learns where it was, also when it was beside the run's own path: in a page that is fetched
+// ahead, or in one of its slices.
 func TestPanicInARun(t *testing.T) {
 	t.Parallel()
-	for at, where := range map[string]string{"page written": "mirror.(*run).write", "a call to Zoho is sent again": "zoho.(*Client).do"} {
-		t.Run(at, func(t *testing.T) {
+	const again = "a call to Zoho is sent again"
+	for name, c := range map[string]struct{ at, query, where string }{
+		"on its own path": {"page written", "Deals", "mirror.(*run).write"},
+		"in a page":       {again, "Deals", "zoho.(*Client).do"},
+		"in a slice":      {again, "Custom_619", "zoho.(*Client).do"},
+	} {
+		at, where := c.at, c.where
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := newOrg(t, zohosim.Config{}, defaultConfig)
 			p := o.telling(t)
+			wide(o, "Deals", 620, 0)
 			o.InsertMany("Deals", 3, deal)
 			o.run(t, "leads") // it has made the token
-			o.Plan(1, func(c zohosim.Call) bool { return c.Path == "/crm/v8/coql" && strings.Contains(c.Query, "Deals") }, zohosim.Fault{Status: 500})
+			o.Plan(1, func(call zohosim.Call) bool {
+				return call.Path == "/crm/v8/coql" && strings.Contains(call.Query, c.query)
+			}, zohosim.Fault{Status: 500})
 			healthy := o.mirror
-			o.mirror = o.processWith(t, o.database, slog.New(fuse{slog.DiscardHandler, at}))
+			o.mirror = o.processWith(t, o.database, slog.New(fuse{slog.DiscardHandler, at, nil, &sync.Once{}}))
 			got := o.fails(t, "deals")
 			if !strings.Contains(got.Err, "panic: the fuse has blown") || !strings.Contains(got.Hint, "report it") {
 				t.Errorf("%+v", got)
@@ -504,6 +522,9 @@ func TestPanicInARun(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if strings.Contains(string(text), "querySheet.func") != (name == "in a slice") {
+					t.Errorf("the panic is not %s: %s", name, text)
+				}
 				if item["level"] != "fatal" || !strings.Contains(string(text), `"`+strings.SplitN(where, ".", 2)[1]+`"`) || item["fingerprint"].([]any)[1] != "panic" {
 					t.Errorf("the event does not lead to %s: %s", where, text)
 				}
@@ -512,6 +533,73 @@ func TestPanicInARun(t *testing.T) {
 				t.Error("Sentry was not told")
 			}
 		})
+	}
+}
+
+// A panic beside the run is not lost in what ends the run meanwhile: its time, which alone is
+// no failure, or an error of the page that is written.
+func TestPanicBesideAnEnd(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"time", "error"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := defaultConfig
+			config.Deadline = 8 * time.Second
+			o := newOrg(t, zohosim.Config{}, config)
+			o.InsertMany("Deals", 300, deal)
+			o.run(t, "leads")
+			o.Plan(1, func(c zohosim.Call) bool { return strings.Contains(c.Query, "Deals where (Modified_Time >") }, zohosim.Fault{Status: 500})
+			burn := func(ctx context.Context) { <-ctx.Done() }
+			if name == "error" {
+				tx, err := o.db.Begin(t.Context())
+				if err == nil {
+					_, err = tx.Exec(t.Context(), "LOCK TABLE deals IN SHARE MODE")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = tx.Rollback(t.Context()) }()
+				burn = func(ctx context.Context) {
+					for stopped := 0; stopped == 0 && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+						_ = o.db.QueryRow(ctx, "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&stopped)
+					}
+					<-ctx.Done()
+				}
+			}
+			o.mirror = o.processWith(t, o.database, slog.New(fuse{slog.DiscardHandler, "a call to Zoho is sent again", burn, &sync.Once{}}))
+			if got := o.fails(t, "deals"); !strings.Contains(got.Err, "panic: the fuse has blown") {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// A panic while people are told is another that fails no run.
+func TestPanicWhilePeopleAreTold(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	p := o.telling(t)
+	o.breakZoho()
+	p.answers(says(http.StatusServiceUnavailable, "rollup_error"))
+	o.fails(t, "deals")
+	o.fails(t, "deals")
+	o.ClearPlans()
+	o.age(t, 5*time.Minute)
+	p.items()
+	var log bytes.Buffer
+	o.mirror = o.processWith(t, o.database, slog.New(fuse{slog.NewTextHandler(&log, nil), "people could not be told", nil, &sync.Once{}}))
+	o.run(t, "deals")
+	if !strings.Contains(log.String(), "telling people ended in a panic") || !strings.Contains(log.String(), "sendAlerts") {
+		t.Errorf("the log: %s", log.String())
+	}
+	var events []any
+	for _, item := range p.items() {
+		if item["exception"] != nil {
+			events = append(events, item["level"], item["tags"].(map[string]any)["where"])
+		}
+	}
+	if diff := cmp.Diff([]any{"fatal", "alerts"}, events); diff != "" {
+		t.Errorf("Sentry was told (-want +got):\n%s", diff)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/getsentry/sentry-go"
+
+	"zohomirror/internal/panics"
 )
 
 // A courier is Sentry's transport of one run. It keeps what is captured and delivers it when
@@ -61,11 +63,12 @@ func (c *courier) take() []*sentry.Event {
 	return events
 }
 
-// deliver sends what is kept, an envelope each, in its order.
+// deliver sends what is kept, an envelope each, in its order. A panic of it is an error: it
+// is at work beside a run, and behind a panic.
 func (c *courier) deliver(ctx context.Context) error {
 	var failures error
 	for _, event := range c.take() {
-		if err := c.post(ctx, event); err != nil {
+		if err := panics.Catch(func() error { return c.post(ctx, event) }); err != nil {
 			failures = errors.Join(failures, undelivered(err))
 		}
 	}

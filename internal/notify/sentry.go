@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/getsentry/sentry-go"
+
+	"zohomirror/internal/panics"
 )
 
 // A Run is what a report is about.
@@ -137,14 +139,23 @@ func (r *Report) Fail(cause, hint string, failure error) {
 	}
 	// The chain below may show what the error itself conceals, such as a host: the text is enough.
 	exception := sentry.Exception{Type: cause, Value: cut(failure.Error(), manyLines)}
-	var p *Panic
+	var p *panics.Error
 	if errors.As(failure, &p) {
 		event.Level = sentry.LevelFatal
-		event.Fingerprint = append(event.Fingerprint, p.where())
-		exception.Stacktrace = p.frames
+		exception.Stacktrace = sentry.ExtractStacktrace(p)
+		event.Fingerprint = append(event.Fingerprint, innermost(exception.Stacktrace))
 	}
 	event.Exception = []sentry.Exception{exception}
 	r.client.CaptureEvent(event, nil, r.scope)
+}
+
+// innermost names the function that panicked.
+func innermost(stack *sentry.Stacktrace) string {
+	if stack == nil || len(stack.Frames) == 0 {
+		return ""
+	}
+	frame := stack.Frames[len(stack.Frames)-1]
+	return frame.Module + "." + frame.Function
 }
 
 // Send delivers what was said, in the time that ctx leaves.
@@ -175,7 +186,7 @@ func (r *Report) Close() {
 }
 
 // Panic reports a panic outside of any run.
-func (n *Notifier) Panic(ctx context.Context, where string, p *Panic) error {
+func (n *Notifier) Panic(ctx context.Context, where string, p *panics.Error) error {
 	r := n.report()
 	if r == nil {
 		return nil

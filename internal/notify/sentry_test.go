@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"zohomirror/internal/panics"
 )
 
 var oneRun = Run{ID: "0192d5a1-7c3e-7b6f-8a41-5c2f9be31d07", Module: "leads", Mode: "sync", Trigger: "vercel-cron", Expected: true, Deadline: 55 * time.Second}
@@ -164,10 +166,25 @@ type pointed struct{ value int }
 //go:noinline
 func panicsAt(p *pointed) int { return p.value }
 
-func fallen(do func()) (p *Panic) {
-	defer func() { p = NewPanic(recover()) }()
-	do()
-	return nil
+func fallen(do func()) (p *panics.Error) {
+	errors.As(panics.Catch(func() error { do(); return nil }), &p)
+	return p
+}
+
+// What panics while it tells Sentry, beside a run or behind a panic, is an error and no more.
+func TestPanicWhileSentryIsTold(t *testing.T) {
+	n := New(Config{SentryDSN: "https://publickey@sentry.invalid/42"})
+	n.http.Transport = travel(func(*http.Request) (*http.Response, error) { panic("on the way") })
+	r := n.Report(oneRun)
+	defer r.Close()
+	r.Begin(t.Context())
+	r.End(true)
+	for what, err := range map[string]error{"a run": r.Send(t.Context()), "a panic": n.Panic(t.Context(), "/", fallen(func() { panic("x") }))} {
+		var p *panics.Error
+		if !errors.As(err, &p) || p.Error() != "panic: on the way" || !strings.Contains(p.Stack(), "TestPanicWhileSentryIsTold") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
 
 // A run that the scheduler was to start says that it has begun and how it ended.

@@ -28,9 +28,9 @@ type Alert struct {
 	Module string
 	RunID  string // empty: no run is the cause
 	Count  int64  // failures in a row, rows or differences
-	Cause  string // in words
+	Cause  string // of a failure, in words
 	Detail string // the error; or names of fields and rules
-	Hint   string // what to do; empty: what is usual for the kind
+	Hint   string // what to do; empty: what is usual for the kind, where it is no failure
 	Since  time.Time
 }
 
@@ -237,8 +237,6 @@ func (a Alert) hint() string {
 		return a.Hint
 	}
 	switch a.Kind {
-	case Failing, Unrecorded:
-		return "see the run's error, and README's Operate section for what it means"
 	case Stale:
 		return "see whether the scheduler still calls /api/sync?module=" + a.Module + " and what its runs answer. If the module is no longer to be mirrored: DELETE FROM sync_locks WHERE module = '" + a.Module + "'"
 	case Quarantine:

@@ -54,12 +54,12 @@ func TestSlackMessageOfEachKind(t *testing.T) {
 		title string
 		link  string
 	}{
-		Failing:    {Alert{Count: 2, Since: since, RunID: "r"}, "leads fails: 2 runs in a row since 2026-11-23 08:15 UTC", "https://m/dashboard/runs/r"},
+		Failing:    {Alert{Count: 2, Since: since, RunID: "r", Hint: "wait"}, "leads fails: 2 runs in a row since 2026-11-23 08:15 UTC", "https://m/dashboard/runs/r"},
 		Recovered:  {Alert{Since: since, RunID: "r"}, "leads has recovered: a run succeeded, after failures since 2026-11-23 08:15 UTC", "https://m/dashboard/runs/r"},
 		Stale:      {Alert{Since: since}, "leads is silent: no successful run since 2026-11-23 08:15 UTC", "https://m/dashboard"},
 		Quarantine: {Alert{Count: 1, RunID: "r"}, "leads: 1 record was newly quarantined", "https://m/dashboard/runs/r"},
 		Drift:      {Alert{Count: 2, RunID: "r"}, "leads: the org's schema differs in 2 new places", "https://m/dashboard/runs/r"},
-		Unrecorded: {Alert{RunID: "r"}, "leads: a run failed, and the database could not record it", "https://m/dashboard"},
+		Unrecorded: {Alert{RunID: "r", Hint: "wait"}, "leads: a run failed, and the database could not record it", "https://m/dashboard"},
 	} {
 		c.alert.Kind, c.alert.Module = kind, "leads"
 		m := n.message(c.alert)

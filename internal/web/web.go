@@ -19,7 +19,7 @@ import (
 	"zohomirror/internal/crm"
 	"zohomirror/internal/logs"
 	"zohomirror/internal/mirror"
-	"zohomirror/internal/notify"
+	"zohomirror/internal/panics"
 )
 
 const (
@@ -93,7 +93,7 @@ func (s *server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				fault := notify.NewPanic(p)
+				fault := panics.New(p)
 				s.log.ErrorContext(r.Context(), "a request ended in a panic", "path", r.URL.Path, "panic", fault.Error(), "stack", fault.Stack())
 				answer(w, http.StatusInternalServerError, failure{Error: "an internal error", Hint: "see the log; please report it"})
 				s.mirror.ReportPanic(r.Context(), r.URL.Path, fault)

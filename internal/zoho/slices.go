@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"zohomirror/internal/panics"
 )
 
 // A module too wide for one SELECT is read in slices of its columns, all with the same
@@ -70,16 +72,21 @@ func (c *Client) querySheet(ctx context.Context, q Query) (*sheet, error) {
 	if len(first.Records) == 0 {
 		return s, nil
 	}
-	further := make([]*Page, len(q.Further))
+	further, failures := make([]*Page, len(q.Further)), make([]error, len(q.Further))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(abreast)
 	for i, columns := range q.Further {
-		group.Go(func() (err error) {
-			further[i], err = c.querySlice(ctx, q, columns)
-			return err
+		group.Go(func() error {
+			failures[i] = panics.Catch(func() (err error) {
+				further[i], err = c.querySlice(ctx, q, columns)
+				return err
+			})
+			return failures[i]
 		})
 	}
-	if err := group.Wait(); err != nil {
+	err = group.Wait()
+	panics.Rethrow(failures...) // also one that came after another slice's error
+	if err != nil {
 		return nil, err
 	}
 	for _, page := range further {

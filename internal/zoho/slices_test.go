@@ -1,11 +1,16 @@
 package zoho_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"zohomirror/internal/panics"
 	"zohomirror/internal/zoho"
 	"zohomirror/internal/zohosim"
 )
@@ -290,4 +296,55 @@ func TestSlicedPagesAreWhole(t *testing.T) {
 			return all
 		}()...)
 	})
+}
+
+// fuse is a log handler that panics where a call is sent again, but not before its context
+// has ended.
+type fuse struct {
+	slog.Handler
+	lit chan struct{}
+}
+
+func (f fuse) Enabled(context.Context, slog.Level) bool { return true }
+
+func (f fuse) Handle(ctx context.Context, line slog.Record) error {
+	if line.Message == "a call to Zoho is sent again" {
+		close(f.lit)
+		<-ctx.Done()
+		panic("the fuse has blown")
+	}
+	return nil
+}
+
+// A panic in a slice is one of whoever asked for the page, also when another slice has failed
+// before it.
+func TestPanicInASlice(t *testing.T) {
+	sim := zohosim.New(zohosim.Config{})
+	burning := fuse{slog.DiscardHandler, make(chan struct{})}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if bytes.Contains(body, []byte("Street")) {
+			<-burning.lit
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		sim.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	client := zoho.New(credentials(server.URL, server.URL), &shared{kept: map[string]zoho.StoredToken{}}, slog.New(burning))
+	t.Cleanup(client.Close)
+	sim.Insert("Leads", zohosim.Record{"City": "Porto"})
+	asksFor := func(column string) func(zohosim.Call) bool {
+		return func(c zohosim.Call) bool { return strings.Contains(c.Query, column) }
+	}
+	sim.Plan(1, asksFor("State"), zohosim.Fault{Status: 500})
+	sim.Plan(1, asksFor("Street"), zohosim.Fault{Status: 400, Body: `{"code":"INVALID_QUERY","details":{},"message":"no","status":"error"}`})
+
+	err := panics.Catch(func() error { _, err := client.Query(t.Context(), slicedQuery); return err })
+	var p *panics.Error
+	if !errors.As(err, &p) || p.Error() != "panic: the fuse has blown" || !strings.Contains(p.Stack(), "querySheet") {
+		t.Errorf("%v", err)
+	}
 }
