@@ -43,7 +43,8 @@ var mutations = []mutation{
 	{"tokens follow redirects", []change{{"internal/zoho/client.go", "return http.ErrUseLastResponse", "return nil"}}, inZoho, "Redirect"},
 	{"rows do not name their run", []change{{"internal/postgres/rowwise.go", "a.buf = append(a.buf, by.run[:]...)", "a.buf = append(a.buf, make([]byte, 16)...)"}}, inMirror, "Promise10"},
 	{"edits during a verification are taken for faults", []change{{"internal/mirror/lookagain.go", "newer := j.modified[s.ID].After(j.verification.AsOf)", "newer := false"}, {"internal/postgres/verify.go", "	   OR s.modified_time <> t.modified_time AND s.modified_time <= $5::timestamptz\n", "	   OR s.modified_time <> t.modified_time\n"}}, inMirror, "VerifyWhileEdited"},
-	{"what is not shown is taken for unlisted at once", []change{{"internal/mirror/lookagain.go", "!s.Listed && j.listedAt.Before(s.SeenAt.Add(j.config.Overlap)):", "false:"}}, inMirror, "VerifyWhileEdited|VerifyAnd"},
+	{"what is not shown is taken for unlisted at once", []change{{"internal/mirror/lookagain.go", "!s.Listed && j.mayStillBeListed(s.SeenAt):", "false:"}}, inMirror, "VerifyWhileEdited|VerifyAnd"},
+	{"so many hidden rows are judged by a list of before", []change{{"internal/mirror/lookagain.go", "if r.mayStillBeListed(extras.Unlisted) {", "if r.listedAt.IsZero() {"}}, inMirror, "VerifyManyAndOneJustDeleted"},
 	{"a repair marks what is not listed without a person's word", []change{{"internal/mirror/lookagain.go", "f.Finding == postgres.FoundUnlisted && j.verification.AcceptUnlisted", "f.Finding == postgres.FoundUnlisted"}}, inMirror, "VerifyAndRepair"},
 
 	// What an operator relies on.
