@@ -22,16 +22,7 @@ func TestStatusAndCheck(t *testing.T) {
 	database := map[string]string{"DATABASE_URL": settings["DATABASE_URL"]} // they need no more
 	expect := func(arguments string, status int, says ...string) string {
 		t.Helper()
-		printed, complaints, got := output(t, database, strings.Fields(arguments)...)
-		for _, words := range says {
-			if !strings.Contains(printed+complaints, words) {
-				t.Errorf("%s does not say %q:\n%s%s", arguments, words, printed, complaints)
-			}
-		}
-		if got != status {
-			t.Errorf("%s: exit %d, want %d\n%s%s", arguments, got, status, printed, complaints)
-		}
-		return printed
+		return expect(t, database, arguments, status, says...)
 	}
 	states := func(arguments string, status int) map[string]string {
 		t.Helper()

@@ -62,6 +62,22 @@ func output(t *testing.T, settings map[string]string, arguments ...string) (stdo
 	return out.String(), complaints.String(), command.ProcessState.ExitCode()
 }
 
+// expect runs the program to its end and returns what it printed. It demands its exit status,
+// and that some words are among what it said.
+func expect(t *testing.T, settings map[string]string, arguments string, status int, says ...string) string {
+	t.Helper()
+	printed, complaints, got := output(t, settings, strings.Fields(arguments)...)
+	for _, words := range says {
+		if !strings.Contains(printed+complaints, words) {
+			t.Errorf("%s does not say %q:\n%s%s", arguments, words, printed, complaints)
+		}
+	}
+	if got != status {
+		t.Errorf("%s: exit %d, want %d\n%s%s", arguments, got, status, printed, complaints)
+	}
+	return printed
+}
+
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", ":0")

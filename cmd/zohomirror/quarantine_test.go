@@ -30,32 +30,18 @@ func TestQuarantine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// expect runs the program and returns what it printed.
-	expect := func(settings map[string]string, arguments string, status int, says ...string) string {
-		t.Helper()
-		printed, complaints, got := output(t, settings, strings.Fields(arguments)...)
-		for _, words := range says {
-			if !strings.Contains(printed+complaints, words) {
-				t.Errorf("%s does not say %q:\n%s%s", arguments, words, printed, complaints)
-			}
-		}
-		if got != status {
-			t.Errorf("%s: exit %d, want %d\n%s%s", arguments, got, status, printed, complaints)
-		}
-		return printed
-	}
 	for _, c := range []string{"list", "replay"} {
-		expect(settings, "quarantine "+c, 0, "The quarantine is empty.")
+		expect(t, settings, "quarantine "+c, 0, "The quarantine is empty.")
 	}
 	stage := zoho.Insert("Deals", zohosim.Record{"Deal_Name": "D", "Stage": "Nowhere\x1b[31m"})
 	amount := zoho.Insert("Deals", zohosim.Record{"Deal_Name": "D", "Amount": json.Number("0.005")})
 	number := zoho.Insert("Leads", zohosim.Record{"Last_Name": "L", "No_of_Employees": "many"})
 	zoho.InsertBroken("Leads", zohosim.Record{"Last_Name": "without an id"})
 	for _, module := range []string{"deals", "leads"} {
-		expect(settings, "sync "+module, 0, `"quarantined": 2`)
+		expect(t, settings, "sync "+module, 0, `"quarantined": 2`)
 	}
 
-	listed := expect(database, "quarantine list", 0, "1 came without an id of Zoho's and cannot be replayed")
+	listed := expect(t, database, "quarantine list", 0, "1 came without an id of Zoho's and cannot be replayed")
 	var lines []string
 	for line := range strings.Lines(listed) {
 		if fields := strings.Fields(line); len(fields) > 6 && !strings.HasPrefix(fields[1], "sha256:") && fields[1] != "came" {
@@ -68,47 +54,47 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
 	var entries []map[string]any
-	if err := json.Unmarshal([]byte(expect(database, "quarantine list --json --module deals --id "+amount, 0)), &entries); err != nil || len(entries) != 1 {
+	if err := json.Unmarshal([]byte(expect(t, database, "quarantine list --json --module deals --id "+amount, 0)), &entries); err != nil || len(entries) != 1 {
 		t.Fatalf("%v, %v", err, entries)
 	}
 	if e := entries[0]; e["record_id"] != amount || e["field"] != "Amount" || e["value"] != "0.005" || e["rule"] != "numeric(14,2)" || e["attempts"] != 1.0 || e["payload"] != nil {
 		t.Errorf("list --json: %v", e)
 	}
 	entries = nil
-	if err := json.Unmarshal([]byte(expect(database, "quarantine list --json --id 1", 0)), &entries); err != nil || len(entries) != 0 {
+	if err := json.Unmarshal([]byte(expect(t, database, "quarantine list --json --id 1", 0)), &entries); err != nil || len(entries) != 0 {
 		t.Errorf("nothing found: %v, %v", err, entries)
 	}
-	expect(database, "quarantine show --id "+amount, 0, "open", "numeric(14,2)", `"Deal_Name":"D"`, "0.005")
-	if err := json.Unmarshal([]byte(expect(database, "quarantine show --json --id "+amount, 0)), &entries); err != nil || entries[0]["payload"].(map[string]any)["id"] != amount {
+	expect(t, database, "quarantine show --id "+amount, 0, "open", "numeric(14,2)", `"Deal_Name":"D"`, "0.005")
+	if err := json.Unmarshal([]byte(expect(t, database, "quarantine show --json --id "+amount, 0)), &entries); err != nil || entries[0]["payload"].(map[string]any)["id"] != amount {
 		t.Errorf("show --json: %v, %v", err, entries)
 	}
-	expect(database, "quarantine show --id 1", 1, "the quarantine knows nothing of 1")
-	expect(database, "quarantine list --module Deals", 80, `there is no module "Deals"; there are leads, deals`)
+	expect(t, database, "quarantine show --id 1", 1, "the quarantine knows nothing of 1")
+	expect(t, database, "quarantine list --module Deals", 80, `there is no module "Deals"; there are leads, deals`)
 
-	expect(settings, "quarantine replay --id 1", 1, "1 is not in the quarantine")
-	expect(settings, "quarantine replay", 1, "deals "+stage+": still bad", "deals "+amount+": still bad", "leads "+number+": still bad",
+	expect(t, settings, "quarantine replay --id 1", 1, "1 is not in the quarantine")
+	expect(t, settings, "quarantine replay", 1, "deals "+stage+": still bad", "deals "+amount+": still bad", "leads "+number+": still bad",
 		"cannot be replayed, for it came without an id of Zoho's", "3 of 4 records are still bad")
 	execute("ALTER TABLE deals DROP CONSTRAINT deals_stage_check")
-	expect(settings, "quarantine replay --id "+stage, 0, "deals "+stage+": settled\n")
+	expect(t, settings, "quarantine replay --id "+stage, 0, "deals "+stage+": settled\n")
 	zoho.Purge("Deals", amount)
 	var result map[string]any
-	if err := json.Unmarshal([]byte(expect(settings, "quarantine replay --json --module deals", 0)), &result); err != nil {
+	if err := json.Unmarshal([]byte(expect(t, settings, "quarantine replay --json --module deals", 0)), &result); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]any{amount}, result["gone"]); diff != "" || result["mode"] != "replay" || result["status"] != "ok" {
 		t.Errorf("replay --json: %v", result)
 	}
-	expect(database, "quarantine show --id "+amount, 0, "settled at ")
-	if err := json.Unmarshal([]byte(expect(database, "quarantine list --json", 0)), &entries); err != nil || len(entries) != 2 {
+	expect(t, database, "quarantine show --id "+amount, 0, "settled at ")
+	if err := json.Unmarshal([]byte(expect(t, database, "quarantine list --json", 0)), &entries); err != nil || len(entries) != 2 {
 		t.Fatalf("%v, %v", err, entries)
 	}
 	for _, e := range entries {
 		if id := e["record_id"].(string); id != number {
-			expect(settings, "quarantine replay --id "+id, 1, "cannot be replayed", "1 of 1 records are still bad")
+			expect(t, settings, "quarantine replay --id "+id, 1, "cannot be replayed", "1 of 1 records are still bad")
 		}
 	}
 	execute("UPDATE sync_locks SET claimed_by = gen_random_uuid(), claimed_at = clock_timestamp()")
-	expect(settings, "quarantine replay --module leads", 1, "another run of leads has been at work since")
+	expect(t, settings, "quarantine replay --module leads", 1, "another run of leads has been at work since")
 }
 
 // The command repeats and reads again as the endpoint does.

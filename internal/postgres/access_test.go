@@ -36,7 +36,17 @@ const (
 		ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM public;`
 )
 
-var bothDefaults = map[string]string{"old defaults": oldDefaults, "new defaults": newDefaults}
+// onSupabase runs a test on databases with either set of default privileges.
+func onSupabase(t *testing.T, test func(t *testing.T, owner, admin *Store)) {
+	t.Helper()
+	for name, defaults := range map[string]string{"old defaults": oldDefaults, "new defaults": newDefaults} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			owner, admin := supabase(t, defaults)
+			test(t, owner, admin)
+		})
+	}
+}
 
 // asRole opens the admin's database as a login role that the test makes.
 func asRole(t testing.TB, admin *Store, suffix, attributes string) *Store {
@@ -135,26 +145,22 @@ func may(t testing.TB, s *Store, roles ...string) map[string]string {
 // not with views, nor with sequences, nor with what is made later.
 func TestSupabaseRolesMayDoNothing(t *testing.T) {
 	t.Parallel()
-	for name, defaults := range bothDefaults {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, admin := supabase(t, defaults)
-			rights := may(t, s, "anon", "authenticated", "public")
-			same(t, "rights", map[string]string{}, rights)
-			functions := rows(t, s, `SELECT p.proname, r.role FROM pg_proc p CROSS JOIN unnest(ARRAY['anon', 'authenticated', 'public']) AS r (role)
-				WHERE p.pronamespace = 'public'::regnamespace AND has_function_privilege(r.role, p.oid, 'EXECUTE')`)
-			same(t, "functions", []object{}, functions)
-			for _, role := range []string{"anon", "authenticated"} {
-				for _, relation := range []string{"leads", "leads_live", "deals_live", "sync_runs", "sync_tokens", "sync_org_migrations"} {
-					for _, try := range []string{"SELECT * FROM %s", "TRUNCATE %s"} {
-						if code := admin.tryAs(t, role, fmt.Sprintf(try, relation)); code != "42501" && code != "42809" { // a view is no table
-							t.Errorf("%s: %s: %q", role, fmt.Sprintf(try, relation), code)
-						}
+	onSupabase(t, func(t *testing.T, s, admin *Store) {
+		rights := may(t, s, "anon", "authenticated", "public")
+		same(t, "rights", map[string]string{}, rights)
+		functions := rows(t, s, `SELECT p.proname, r.role FROM pg_proc p CROSS JOIN unnest(ARRAY['anon', 'authenticated', 'public']) AS r (role)
+			WHERE p.pronamespace = 'public'::regnamespace AND has_function_privilege(r.role, p.oid, 'EXECUTE')`)
+		same(t, "functions", []object{}, functions)
+		for _, role := range []string{"anon", "authenticated"} {
+			for _, relation := range []string{"leads", "leads_live", "deals_live", "sync_runs", "sync_tokens", "sync_org_migrations"} {
+				for _, try := range []string{"SELECT * FROM %s", "TRUNCATE %s"} {
+					if code := admin.tryAs(t, role, fmt.Sprintf(try, relation)); code != "42501" && code != "42809" { // a view is no table
+						t.Errorf("%s: %s: %q", role, fmt.Sprintf(try, relation), code)
 					}
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 // tryAs returns the SQLSTATE of what a role tries, empty where it is let.
@@ -181,38 +187,34 @@ var behindViews = []string{"sync_runs", "sync_locks", "sync_verifications", "syn
 // living ones, what the views of health are made of, and no payload of a record.
 func TestReaderSeesTheMirrorAlone(t *testing.T) {
 	t.Parallel()
-	for name, defaults := range bothDefaults {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, admin := supabase(t, defaults)
-			if strings.HasPrefix(name, "new") {
-				runRolesFile(t, s) // which gives a reader no more and no less
-			}
-			want := map[string]string{}
-			for _, relation := range append([]string{"leads", "deals", "leads_live", "deals_live", "sync_health", "sync_recent"}, behindViews...) {
-				want["zohomirror_reader on "+relation] = "SELECT"
-			}
-			same(t, "rights", want, may(t, s, "zohomirror_reader"))
+	onSupabase(t, func(t *testing.T, s, admin *Store) {
+		if strings.HasSuffix(t.Name(), "/new_defaults") {
+			runRolesFile(t, s) // which gives a reader no more and no less
+		}
+		want := map[string]string{}
+		for _, relation := range append([]string{"leads", "deals", "leads_live", "deals_live", "sync_health", "sync_recent"}, behindViews...) {
+			want["zohomirror_reader on "+relation] = "SELECT"
+		}
+		same(t, "rights", want, may(t, s, "zohomirror_reader"))
 
-			reader := asRole(t, admin, "_reader", "IN ROLE zohomirror_reader")
-			for relation, n := range map[string]float64{"leads": 2, "leads_live": 1, "deals": 0, "deals_live": 0} {
-				same(t, relation, []object{{"n": n}}, rows(t, reader, "SELECT count(*) AS n FROM "+relation))
+		reader := asRole(t, admin, "_reader", "IN ROLE zohomirror_reader")
+		for relation, n := range map[string]float64{"leads": 2, "leads_live": 1, "deals": 0, "deals_live": 0} {
+			same(t, relation, []object{{"n": n}}, rows(t, reader, "SELECT count(*) AS n FROM "+relation))
+		}
+		for _, state := range rows(t, s, "SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname LIKE 'sync%'") {
+			name := state["name"].(string)
+			if _, err := reader.pool.Exec(t.Context(), "SELECT FROM "+name); sqlState(err) != "42501" && !slices.Contains(behindViews, name) {
+				t.Errorf("%s: %v", name, err)
 			}
-			for _, state := range rows(t, s, "SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname LIKE 'sync%'") {
-				name := state["name"].(string)
-				if _, err := reader.pool.Exec(t.Context(), "SELECT FROM "+name); sqlState(err) != "42501" && !slices.Contains(behindViews, name) {
-					t.Errorf("%s: %v", name, err)
-				}
+		}
+		for _, column := range []string{"payload", "value", "reason", "record_id"} {
+			if _, err := reader.pool.Exec(t.Context(), "SELECT "+column+" FROM sync_quarantine"); sqlState(err) != "42501" {
+				t.Errorf("sync_quarantine.%s: %v", column, err)
 			}
-			for _, column := range []string{"payload", "value", "reason", "record_id"} {
-				if _, err := reader.pool.Exec(t.Context(), "SELECT "+column+" FROM sync_quarantine"); sqlState(err) != "42501" {
-					t.Errorf("sync_quarantine.%s: %v", column, err)
-				}
-			}
-			same(t, "health", []object{{"module": "leads", "open": 0.0}}, rows(t, reader, "SELECT module, open_quarantine AS open FROM sync_health"))
-			same(t, "recent", []object{{"module": "leads", "status": "running"}}, rows(t, reader, "SELECT module, status FROM sync_recent"))
-		})
-	}
+		}
+		same(t, "health", []object{{"module": "leads", "open": 0.0}}, rows(t, reader, "SELECT module, open_quarantine AS open FROM sync_health"))
+		same(t, "recent", []object{{"module": "leads", "status": "running"}}, rows(t, reader, "SELECT module, status FROM sync_recent"))
+	})
 }
 
 // The views have no rights of their own: whoever may not read a table does not read it

@@ -41,37 +41,33 @@ func ours(t testing.TB, s *Store, kinds string) []string {
 // write all that is ours.
 func TestServiceRoleAndOwnerMayAll(t *testing.T) {
 	t.Parallel()
-	for name, defaults := range bothDefaults {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, admin := supabase(t, defaults)
-			rights := may(t, s, "service_role", s.pool.Config().ConnConfig.User)
-			for role := range maps.Keys(map[string]bool{"service_role": true, s.pool.Config().ConnConfig.User: true}) {
-				for _, table := range ours(t, s, "r p v") {
-					want := []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
-					if strings.HasSuffix(table, "_live") || table == "sync_health" || table == "sync_recent" || strings.Contains(table, "migrations") {
-						want = want[:1]
-					}
-					for _, privilege := range want {
-						if !slices.Contains(strings.Fields(rights[role+" on "+table]), privilege) {
-							t.Errorf("%s may not %s %s: %q", role, privilege, table, rights[role+" on "+table])
-						}
+	onSupabase(t, func(t *testing.T, s, admin *Store) {
+		rights := may(t, s, "service_role", s.pool.Config().ConnConfig.User)
+		for role := range maps.Keys(map[string]bool{"service_role": true, s.pool.Config().ConnConfig.User: true}) {
+			for _, table := range ours(t, s, "r p v") {
+				want := []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
+				if strings.HasSuffix(table, "_live") || table == "sync_health" || table == "sync_recent" || strings.Contains(table, "migrations") {
+					want = want[:1]
+				}
+				for _, privilege := range want {
+					if !slices.Contains(strings.Fields(rights[role+" on "+table]), privilege) {
+						t.Errorf("%s may not %s %s: %q", role, privilege, table, rights[role+" on "+table])
 					}
 				}
 			}
-			for _, sql := range []string{
-				"SELECT FROM leads", "SELECT FROM leads_live", "SELECT FROM sync_health", "SELECT FROM sync_recent", "UPDATE leads SET company = 'x'",
-				"DELETE FROM sync_tokens", "INSERT INTO deals (id, created_time, modified_time) VALUES ('1', now(), now())",
-				"INSERT INTO sync_runs (id, module, status) VALUES (gen_random_uuid(), 'leads', 'ok')",
-				"INSERT INTO sync_alerts (module, kind) VALUES ('leads', 'stale')", "SELECT FROM sync_org_migrations",
-				"SELECT FROM " + ours(t, s, "r")[slices.IndexFunc(ours(t, s, "r"), func(n string) bool { return strings.HasPrefix(n, "sync_runs_2") })],
-			} {
-				if code := admin.tryAs(t, "service_role", sql); code != "" {
-					t.Errorf("%s: %s", sql, code)
-				}
+		}
+		for _, sql := range []string{
+			"SELECT FROM leads", "SELECT FROM leads_live", "SELECT FROM sync_health", "SELECT FROM sync_recent", "UPDATE leads SET company = 'x'",
+			"DELETE FROM sync_tokens", "INSERT INTO deals (id, created_time, modified_time) VALUES ('1', now(), now())",
+			"INSERT INTO sync_runs (id, module, status) VALUES (gen_random_uuid(), 'leads', 'ok')",
+			"INSERT INTO sync_alerts (module, kind) VALUES ('leads', 'stale')", "SELECT FROM sync_org_migrations",
+			"SELECT FROM " + ours(t, s, "r")[slices.IndexFunc(ours(t, s, "r"), func(n string) bool { return strings.HasPrefix(n, "sync_runs_2") })],
+		} {
+			if code := admin.tryAs(t, "service_role", sql); code != "" {
+				t.Errorf("%s: %s", sql, code)
 			}
-		})
-	}
+		}
+	})
 }
 
 // What docs/roles.sql says of zohomirror_service holds: it reads and writes rows, and owns
@@ -79,76 +75,72 @@ func TestServiceRoleAndOwnerMayAll(t *testing.T) {
 // table and does not migrate; and the owner goes on migrating.
 func TestRolesFileService(t *testing.T) {
 	t.Parallel()
-	for name, defaults := range bothDefaults {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, admin := supabase(t, defaults)
-			runRolesFile(t, s)
-			var owned []string
-			for _, row := range rows(t, s, "SELECT relname AS name FROM pg_class WHERE relowner = 'zohomirror_service'::regrole AND relkind IN ('r', 'p', 'v', 'S') ORDER BY 1") {
-				owned = append(owned, row["name"].(string))
-			}
-			same(t, "owned", slices.DeleteFunc(ours(t, s, "r p"), func(n string) bool { return !strings.HasPrefix(n, "sync_runs") }), owned)
+	onSupabase(t, func(t *testing.T, s, admin *Store) {
+		runRolesFile(t, s)
+		var owned []string
+		for _, row := range rows(t, s, "SELECT relname AS name FROM pg_class WHERE relowner = 'zohomirror_service'::regrole AND relkind IN ('r', 'p', 'v', 'S') ORDER BY 1") {
+			owned = append(owned, row["name"].(string))
+		}
+		same(t, "owned", slices.DeleteFunc(ours(t, s, "r p"), func(n string) bool { return !strings.HasPrefix(n, "sync_runs") }), owned)
 
-			rights := may(t, s, "zohomirror_service")
-			for _, relation := range ours(t, s, "r p v S") {
-				want := "DELETE INSERT SELECT UPDATE"
-				switch {
-				case slices.Contains(owned, relation):
-					continue
-				case strings.HasSuffix(relation, "_seq"):
-					want = ""
-				case strings.HasSuffix(relation, "_live"), relation == "sync_health", relation == "sync_recent", strings.Contains(relation, "migrations"):
-					want = "SELECT"
-				}
-				if got := rights["zohomirror_service on "+relation]; got != want {
-					t.Errorf("%s: %q, want %q", relation, got, want)
-				}
+		rights := may(t, s, "zohomirror_service")
+		for _, relation := range ours(t, s, "r p v S") {
+			want := "DELETE INSERT SELECT UPDATE"
+			switch {
+			case slices.Contains(owned, relation):
+				continue
+			case strings.HasSuffix(relation, "_seq"):
+				want = ""
+			case strings.HasSuffix(relation, "_live"), relation == "sync_health", relation == "sync_recent", strings.Contains(relation, "migrations"):
+				want = "SELECT"
 			}
+			if got := rights["zohomirror_service on "+relation]; got != want {
+				t.Errorf("%s: %q, want %q", relation, got, want)
+			}
+		}
 
-			first, second := asRole(t, admin, "_first", "IN ROLE zohomirror_service"), asRole(t, admin, "_second", "IN ROLE zohomirror_service")
-			mustPage(t, claim(t, first, "deals"), crm.Metadata{}, lead(1, "2026-01-01T00:00:00Z", ""))
-			for _, sql := range []string{"ALTER TABLE leads ADD COLUMN x int", "DROP TABLE deals", "TRUNCATE leads", "DROP VIEW leads_live",
-				"CREATE POLICY p ON leads USING (true)", "UPDATE sync_migrations SET is_applied = false", "DELETE FROM sync_migrations_lock", "CREATE ROLE x", "CREATE SCHEMA x"} {
-				if _, err := first.pool.Exec(t.Context(), sql); sqlState(err) != "42501" {
-					t.Errorf("%s: %v", sql, err)
-				}
+		first, second := asRole(t, admin, "_first", "IN ROLE zohomirror_service"), asRole(t, admin, "_second", "IN ROLE zohomirror_service")
+		mustPage(t, claim(t, first, "deals"), crm.Metadata{}, lead(1, "2026-01-01T00:00:00Z", ""))
+		for _, sql := range []string{"ALTER TABLE leads ADD COLUMN x int", "DROP TABLE deals", "TRUNCATE leads", "DROP VIEW leads_live",
+			"CREATE POLICY p ON leads USING (true)", "UPDATE sync_migrations SET is_applied = false", "DELETE FROM sync_migrations_lock", "CREATE ROLE x", "CREATE SCHEMA x"} {
+			if _, err := first.pool.Exec(t.Context(), sql); sqlState(err) != "42501" {
+				t.Errorf("%s: %v", sql, err)
 			}
-			if err := first.Migrate(t.Context()); sqlState(err) != "42501" || !strings.Contains(Hint(err), "as the owner") {
-				t.Errorf("migrate: %v", err)
-			}
+		}
+		if err := first.Migrate(t.Context()); sqlState(err) != "42501" || !strings.Contains(Hint(err), "as the owner") {
+			t.Errorf("migrate: %v", err)
+		}
 
-			mustExec(t, admin, fmt.Sprintf("ALTER ROLE %s SET search_path = nowhere", second.pool.Config().ConnConfig.User))
-			second.pool.Reset()
-			if err := second.Migrate(t.Context()); sqlState(err) != "3F000" || Hint(err) == "" {
-				t.Errorf("migrate without a schema: %v", err)
-			}
-			mustExec(t, admin, fmt.Sprintf("ALTER ROLE %s RESET search_path", second.pool.Config().ConnConfig.User))
-			second.pool.Reset()
+		mustExec(t, admin, fmt.Sprintf("ALTER ROLE %s SET search_path = nowhere", second.pool.Config().ConnConfig.User))
+		second.pool.Reset()
+		if err := second.Migrate(t.Context()); sqlState(err) != "3F000" || Hint(err) == "" {
+			t.Errorf("migrate without a schema: %v", err)
+		}
+		mustExec(t, admin, fmt.Sprintf("ALTER ROLE %s RESET search_path", second.pool.Config().ConnConfig.User))
+		second.pool.Reset()
 
-			for _, month := range owned[2:] { // after sync_runs and the default
-				mustExec(t, s, "DROP TABLE "+month)
-			}
-			if err := first.makePartitions(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if err := second.dropPartitions(t.Context(), time.Now().AddDate(1, 0, 0)); err != nil {
-				t.Error(err)
-			}
-			if left := ours(t, s, "r"); slices.ContainsFunc(left, func(n string) bool { return strings.HasPrefix(n, "sync_runs_2") }) {
-				t.Errorf("not dropped: %v", left)
-			}
-			if err := first.Tidy(t.Context(), 90*24*time.Hour); err != nil {
-				t.Error(err)
-			}
-			same(t, "rights", map[string]string{}, may(t, s, "anon", "authenticated", "public"))
+		for _, month := range owned[2:] { // after sync_runs and the default
+			mustExec(t, s, "DROP TABLE "+month)
+		}
+		if err := first.makePartitions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := second.dropPartitions(t.Context(), time.Now().AddDate(1, 0, 0)); err != nil {
+			t.Error(err)
+		}
+		if left := ours(t, s, "r"); slices.ContainsFunc(left, func(n string) bool { return strings.HasPrefix(n, "sync_runs_2") }) {
+			t.Errorf("not dropped: %v", left)
+		}
+		if err := first.Tidy(t.Context(), 90*24*time.Hour); err != nil {
+			t.Error(err)
+		}
+		same(t, "rights", map[string]string{}, may(t, s, "anon", "authenticated", "public"))
 
-			mustExec(t, s, "ALTER TABLE sync_runs ADD COLUMN later int")
-			if err := s.Migrate(t.Context()); err != nil {
-				t.Errorf("the owner migrates: %v", err)
-			}
-		})
-	}
+		mustExec(t, s, "ALTER TABLE sync_runs ADD COLUMN later int")
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Errorf("the owner migrates: %v", err)
+		}
+	})
 }
 
 // lints are Supabase's own checks of a database, as far as they can concern us, in words of
@@ -191,22 +183,18 @@ var lints = map[string]string{
 // Supabase's linter finds nothing in a database of ours, with docs/roles.sql or without.
 func TestSupabaseLints(t *testing.T) {
 	t.Parallel()
-	for name, defaults := range bothDefaults {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, _ := supabase(t, defaults)
-			for _, file := range []bool{false, true} {
-				if file {
-					runRolesFile(t, s)
-				}
-				for lint, sql := range lints {
-					if found := rows(t, s, sql); len(found) > 0 {
-						t.Errorf("lint %s, roles.sql %v: %v", lint, file, found)
-					}
+	onSupabase(t, func(t *testing.T, s, _ *Store) {
+		for _, file := range []bool{false, true} {
+			if file {
+				runRolesFile(t, s)
+			}
+			for lint, sql := range lints {
+				if found := rows(t, s, sql); len(found) > 0 {
+					t.Errorf("lint %s, roles.sql %v: %v", lint, file, found)
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 // Each lint finds what it is about.
