@@ -157,9 +157,7 @@ func TestPain08ErroredPageMovesNothing(t *testing.T) {
 		}
 		o.ClearPlans()
 	}
-	if got := o.run(t, "deals"); got.Counts.Inserted != 500 {
-		t.Errorf("afterwards: %+v", got)
-	}
+	o.runAll(t, "deals")
 	o.equal(t, "deals")
 }
 
