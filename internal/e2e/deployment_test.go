@@ -212,6 +212,39 @@ func TestServeIsStopped(t *testing.T) {
 	w.goesOn(t, before, lockFree, 1)
 }
 
+// A server that is asked to end while Zoho does not answer, or asks for patience, does not wait
+// for it: the platform would kill it ten seconds later.
+func TestServeIsStoppedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	patience := answers(http.StatusTooManyRequests, plain, tooMany, "Retry-After", "20")
+	for name, trouble := range map[string]blow{"for an answer": hang, "for its limits": patience} {
+		for _, call := range []int{1, 5} {
+			t.Run(fmt.Sprintf("%s, call %d", name, call), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.begin(t)
+				before := w.ready(t)
+				d := w.serve(t)
+				asked := sync.OnceFunc(func() { _ = d.Process.Signal(syscall.SIGTERM) }) // it is alive
+				w.wire.strike(call, always, func(rw http.ResponseWriter, r *http.Request, zoho http.Handler) {
+					asked()
+					trouble(rw, r, zoho)
+				})
+				out := d.tick(t)
+				w.wire.calm()
+				if out.Status != "ok" || !out.More || out.Reason != "stopping" {
+					t.Errorf("the run at work: %s", out)
+				}
+				if status := d.wait(); status != 0 {
+					t.Errorf("exit status %d", status)
+				}
+				w.tick = w.serve(t).tick
+				w.goesOn(t, before, lockFree, 1)
+			})
+		}
+	}
+}
+
 // Zoho's clock and ours differ by minutes, Zoho says its time or does not, and shows edits
 // late: whatever is edited while it is read arrives.
 func TestWrongClock(t *testing.T) {

@@ -76,9 +76,27 @@ func (m *Mirror) Close() {
 	m.notifier.Close()
 }
 
-// Stop makes all runs end at their next page boundary, each with its checkpoint.
+// Stop makes all runs end at their next page boundary, each with its checkpoint. One that
+// waits for Zoho does so for no longer than stopWithin.
 func (m *Mirror) Stop() {
 	m.stop.Do(func() { close(m.stopping) })
+}
+
+// stopWithin leaves time to close the run: Cloud Run kills ten seconds after it has asked.
+const stopWithin = 5 * time.Second
+
+// hurry cancels a run that has not ended by itself when it was asked to.
+func (m *Mirror) hurry(ctx context.Context, cancel context.CancelFunc) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-m.stopping:
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(stopWithin):
+		cancel()
+	}
 }
 
 // Statuses of a Result.
@@ -110,6 +128,7 @@ func (m *Mirror) Run(ctx context.Context, request Request) (Result, error) {
 	module, id := request.Module, request.RunID
 	ctx, cancel := context.WithDeadline(ctx, started.Add(m.config.Deadline-m.reserve()))
 	defer cancel()
+	go m.hurry(ctx, cancel)
 	report := m.report(request)
 	defer report.Close()
 	log := slog.New(report.Handler(m.log.Handler()))
@@ -168,7 +187,7 @@ type run struct {
 // readAll reads every stream of the module to its end, or until the run must stop.
 func (r *run) readAll(ctx context.Context) error {
 	if err := r.readMetadata(ctx); err != nil {
-		return err
+		return r.cutShort(ctx, err)
 	}
 	if err := r.noticeCatalogue(ctx); err != nil {
 		return err
@@ -213,12 +232,16 @@ func (r *run) readOn(ctx context.Context) error {
 }
 
 // cutShort takes an error that only says that the run's time has ended for what it is: the
-// next run goes on from the checkpoints.
+// next run goes on from the checkpoints. A run that got nowhere in all its time has failed.
 func (r *run) cutShort(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil || r.counts.Pages == 0 || errors.Is(err, postgres.ErrLockLost) {
+	stopped := r.isStopping()
+	if err == nil || ctx.Err() == nil || r.counts.Pages == 0 && !stopped || errors.Is(err, postgres.ErrLockLost) {
 		return err
 	}
 	r.more, r.reason = true, reasonTimeBudget
+	if stopped {
+		r.reason = reasonStopping
+	}
 	r.log.WarnContext(ctx, "the run's time ended; the next run goes on", "error", err)
 	return nil
 }
