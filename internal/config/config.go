@@ -272,7 +272,7 @@ func (r *reader) notify() notify.Config {
 		Schedule:     r.env.Schedule,
 		StaleAfter:   r.staleAfter(),
 	}
-	if c.PublicURL == "" && r.env.VercelHost != "" {
+	if c.PublicURL == "" && r.env.VercelHost != "" && r.env.Dashboard != "" { // else a link leads nowhere
 		c.PublicURL = "https://" + r.env.VercelHost
 	}
 	if c.SentryDSN != "" && !notify.ValidDSN(c.SentryDSN) {

@@ -75,10 +75,11 @@ func TestEachSetting(t *testing.T) {
 		"slack":        {map[string]string{"SLACK_WEBHOOK_URL": "https://h/T"}, func(c *Config) { c.Notify.SlackWebhook = "https://h/T" }},
 		"sentry":       {map[string]string{"SENTRY_DSN": "https://k@h/1"}, func(c *Config) { c.Notify.SentryDSN = "https://k@h/1" }},
 		"environment":  {map[string]string{"SENTRY_ENVIRONMENT": "test", "VERCEL_ENV": "production"}, func(c *Config) { c.Notify.Environment = "test" }},
-		"on Vercel": {map[string]string{"VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app"}, func(c *Config) {
-			c.Preview, c.Notify.Environment, c.Notify.PublicURL = true, "preview", "https://x.vercel.app"
+		"on Vercel": {map[string]string{"VERCEL_ENV": "preview", "VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app", "DASHBOARD_PASSWORD": "long enough, this"}, func(c *Config) {
+			c.Preview, c.Notify.Environment, c.Notify.PublicURL, c.Dashboard = true, "preview", "https://x.vercel.app", "long enough, this"
 		}},
 		"release":          {map[string]string{"VERCEL_GIT_COMMIT_SHA": "0a1b2c"}, func(c *Config) { c.Notify.Release = "0a1b2c" }},
+		"no dashboard":     {map[string]string{"VERCEL_PROJECT_PRODUCTION_URL": "x.vercel.app"}, func(*Config) {}},
 		"public address":   {map[string]string{"PUBLIC_URL": "https://m.example.com/", "VERCEL_PROJECT_PRODUCTION_URL": "x"}, func(c *Config) { c.Notify.PublicURL = "https://m.example.com" }},
 		"dashboard":        {map[string]string{"DASHBOARD_PASSWORD": "open sesame 7"}, func(c *Config) { c.Dashboard = "open sesame 7" }},
 		"schedule":         {map[string]string{"SYNC_SCHEDULE": "0 * * * *"}, func(c *Config) { c.Notify.Schedule = "0 * * * *" }},
@@ -302,8 +303,9 @@ func TestPain24EverySettingIsRead(t *testing.T) {
 	// What takes effect only beside another setting.
 	beside := map[string]map[string]string{
 		"OIDC_AUDIENCE": {"OIDC_SERVICE_ACCOUNT": "a@p.iam.gserviceaccount.com"}, "OIDC_SERVICE_ACCOUNT": {"OIDC_AUDIENCE": "a"},
-		"OIDC_TRUST_CLOUD_RUN": {"OIDC_SERVICE_ACCOUNT": "a@p.iam.gserviceaccount.com", "OIDC_AUDIENCE": "a", "K_SERVICE": "mirror"},
-		"SYNC_PREVIEW":         {"VERCEL_ENV": "preview"},
+		"VERCEL_PROJECT_PRODUCTION_URL": {"DASHBOARD_PASSWORD": "a-password-of-many-letters"},
+		"OIDC_TRUST_CLOUD_RUN":          {"OIDC_SERVICE_ACCOUNT": "a@p.iam.gserviceaccount.com", "OIDC_AUDIENCE": "a", "K_SERVICE": "mirror"},
+		"SYNC_PREVIEW":                  {"VERCEL_ENV": "preview"},
 	}
 	settings := reflect.TypeFor[environment]()
 	for i := range settings.NumField() {

@@ -20,6 +20,8 @@ func (r *reader) google() web.Google {
 		r.problem("OIDC_SERVICE_ACCOUNT", "is missing: it goes with OIDC_AUDIENCE")
 	case g.TrustCloudRun && r.env.CloudRun == "":
 		r.problem("OIDC_TRUST_CLOUD_RUN", "is for Cloud Run alone: elsewhere nobody has checked the tokens")
+	case g.TrustCloudRun && g.Audience == "":
+		r.problem("OIDC_AUDIENCE", "is missing: it goes with OIDC_TRUST_CLOUD_RUN, and so does OIDC_SERVICE_ACCOUNT")
 	}
 	return g
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,5 +32,14 @@ func TestPlatformSettings(t *testing.T) {
 		if diff := cmp.Diff(want, *got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// Whose tokens Cloud Run has checked must be said, or none would open the endpoint.
+func TestTrustInCloudRunNeedsAnAccount(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, map[string]string{"OIDC_TRUST_CLOUD_RUN": "true", "K_SERVICE": "m"})
+	if err == nil || !strings.Contains(err.Error(), "OIDC_AUDIENCE: is missing: it goes with OIDC_TRUST_CLOUD_RUN") {
+		t.Errorf("%v", err)
 	}
 }

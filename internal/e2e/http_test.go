@@ -182,7 +182,7 @@ func TestFunctionLeavesTheDatabase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	d := w.function(t)
-	w.InsertMany("Deals", 3000, func(int) zohosim.Record { return zohosim.Record{"Deal_Name": "D"} })
+	w.InsertMany("Deals", 3000, func(int) zohosim.Record { return zohosim.Record{"Deal_Name": "Zylker"} })
 	for _, c := range []struct {
 		path   string
 		before func()

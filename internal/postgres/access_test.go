@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -106,7 +107,7 @@ CREATE OR REPLACE VIEW leads_live WITH (security_invoker = true) AS SELECT * FRO
 	for _, row := range rows(t, owner, "SELECT relname AS name FROM pg_class WHERE relname ~ '^sync_runs_2' AND relkind = 'r'") {
 		mustExec(t, owner, "DROP TABLE "+row["name"].(string))
 	}
-	if err := owner.makePartitions(t.Context()); err != nil {
+	if err := owner.makePartitions(t.Context(), time.Second); err != nil {
 		t.Fatal(err)
 	}
 	mustPage(t, claim(t, owner, "leads"), crm.Metadata{}, lead(1, "2026-01-01T00:00:00Z", ""), lead(2, "2026-01-01T00:00:00Z", ""))

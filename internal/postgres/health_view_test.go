@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -144,5 +145,28 @@ func TestTidyWaitsForNobody(t *testing.T) {
 	}
 	if !months(t, s)["sync_runs_2020_01"] {
 		t.Error("the partition is gone")
+	}
+}
+
+// A month that is due is made another day where somebody reads the run history for long: all
+// runs would wait behind it.
+func TestTidyMakesNobodyWait(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Database(t))
+	untidy(t, s)
+	last := "sync_runs_" + time.Now().UTC().AddDate(0, 0, 1-time.Now().UTC().Day()).AddDate(0, 2, 0).Format("2006_01")
+	mustExec(t, s, "DROP TABLE "+last)
+	tx, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), "SELECT FROM sync_runs"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := s.Tidy(ctx, 90*24*time.Hour); sqlState(err) != codeLockNotAvailable || months(t, s)[last] {
+		t.Errorf("tidied: %v", err)
 	}
 }

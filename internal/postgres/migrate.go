@@ -31,7 +31,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if _, err := s.pool.Exec(ctx, fmt.Sprintf(closeTable, migrationsTable)); err != nil {
 		return fmt.Errorf("close %s to others: %w", migrationsTable, conceal(err))
 	}
-	if err := s.makePartitions(ctx); err != nil {
+	if err := s.makePartitions(ctx, 10*time.Second); err != nil {
 		return fmt.Errorf("make the partitions of sync_runs: %w", err)
 	}
 	if _, err := s.pool.Exec(ctx, tidyClaim); err != nil { // there is nothing else to tidy
@@ -111,14 +111,15 @@ func (s *Store) withProvider(ctx context.Context, files fs.FS, table string, wor
 
 // makePartitions makes the partitions of this month and the next two, each closed to
 // Supabase's roles like its parent. It is safe to repeat. A month that has rows in the default
-// partition already stays there whole.
-func (s *Store) makePartitions(ctx context.Context) error {
+// partition already stays there whole. To make one keeps every run waiting, so it gives up
+// where it has to wait for a lock itself.
+func (s *Store) makePartitions(ctx context.Context, wait time.Duration) error {
 	month := time.Now().UTC()
 	month = time.Date(month.Year(), month.Month(), 1, 0, 0, 0, 0, time.UTC)
 	for range 3 {
 		next := month.AddDate(0, 1, 0)
 		name := "sync_runs_" + month.Format("2006_01")
-		_, err := s.pool.Exec(ctx, fmt.Sprintf(makePartition, name, month.Format(time.DateOnly), next.Format(time.DateOnly)))
+		err := s.within(ctx, wait, fmt.Sprintf(makePartition, name, month.Format(time.DateOnly), next.Format(time.DateOnly)))
 		if code := sqlState(err); err != nil && code != "42P07" && code != "23514" {
 			return err
 		}

@@ -122,7 +122,7 @@ func TestRolesFileService(t *testing.T) {
 		for _, month := range owned[2:] { // after sync_runs and the default
 			mustExec(t, s, "DROP TABLE "+month)
 		}
-		if err := first.makePartitions(t.Context()); err != nil {
+		if err := first.makePartitions(t.Context(), time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if err := second.dropPartitions(t.Context(), time.Now().AddDate(1, 0, 0)); err != nil {

@@ -46,7 +46,7 @@ func (s *Store) Tidy(ctx context.Context, retention time.Duration) error {
 	if claimed.RowsAffected() == 0 {
 		return nil
 	}
-	err = errors.Join(s.makePartitions(ctx), s.dropPartitions(ctx, time.Now().Add(-retention)))
+	err = errors.Join(s.makePartitions(ctx, time.Second), s.dropPartitions(ctx, time.Now().Add(-retention)))
 	for _, sql := range tidyRows {
 		_, failure := s.pool.Exec(ctx, sql, fmt.Sprintf("%d seconds", int64(retention.Seconds())))
 		err = errors.Join(err, conceal(failure))
@@ -80,16 +80,19 @@ func (s *Store) dropPartitions(ctx context.Context, before time.Time) error {
 
 // dropPartition gives up rather than keep runs waiting behind it.
 func (s *Store) dropPartition(ctx context.Context, name string) error {
-	tx, err := s.pool.Begin(ctx)
-	if err != nil {
-		return conceal(err)
-	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) // after a commit it does nothing
-	if _, err := tx.Exec(ctx, setLimits, time.Second.String()); err != nil {
-		return conceal(err)
-	}
-	if _, err := tx.Exec(ctx, "DROP TABLE IF EXISTS "+name); err != nil {
+	if err := s.within(ctx, time.Second, "DROP TABLE IF EXISTS "+name); err != nil {
 		return fmt.Errorf("drop %s: %w", name, conceal(err))
 	}
-	return conceal(tx.Commit(ctx))
+	return nil
+}
+
+// within executes a statement that waits for a lock no longer than that.
+func (s *Store) within(ctx context.Context, wait time.Duration, sql string) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, setLimits, wait.String()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, sql)
+		return err
+	})
 }
