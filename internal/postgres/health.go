@@ -42,7 +42,7 @@ const (
 )
 
 // State judges how the module stands; staleAfter is how old its last good run may be. The
-// health check, the commands and the dashboard all say what it says.
+// health check and the commands say what it says; the dashboard shows a first failure, too.
 func (h Health) State(staleAfter time.Duration) string {
 	switch {
 	case h.Failures >= 2:
