@@ -38,7 +38,11 @@ func (c probeCmd) Run(ctx context.Context) error {
 		return err
 	}
 	settings.Zoho.UserAgent = userAgent()
-	findings, failure := probe.Run(ctx, settings.Zoho, module.API, settings.Logger(os.Stderr))
+	var findings []probe.Finding
+	failure := stderr.during("probing "+module.Name, func(func(string)) (err error) {
+		findings, err = probe.Run(ctx, settings.Zoho, module.API, settings.LoggerTo(stderr, stderr.terminal))
+		return err
+	})
 	if !c.JSON {
 		printFindings(os.Stdout, findings, probe.ByHand())
 		return failure

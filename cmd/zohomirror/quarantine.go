@@ -128,8 +128,20 @@ func (c quarantineReplayCmd) replayAll(ctx context.Context, m *mirror.Mirror) er
 // replay runs until all records have been tried, and returns how many are still bad.
 func (c quarantineReplayCmd) replay(ctx context.Context, m *mirror.Mirror, name string, ids []string) (bad int, err error) {
 	module, _ := crm.Find(name)
+	var read int64
 	for len(ids) > 0 {
-		result, err := m.Run(context.WithoutCancel(ctx), mirror.Request{Module: module, Mode: mirror.ModeReplay, IDs: ids, Trigger: mirror.TriggerCLI})
+		var result mirror.Result
+		before := read // by former runs
+		err := stderr.during("replay of "+name, func(come func(string)) (err error) {
+			result, err = m.Run(context.WithoutCancel(ctx), mirror.Request{
+				Module: module, Mode: mirror.ModeReplay, IDs: ids, Trigger: mirror.TriggerCLI,
+				Progress: func(p mirror.Progress) {
+					read = before + p.Rows
+					come(fmt.Sprintf("%d records", read))
+				},
+			})
+			return err
+		})
 		if err != nil {
 			return 0, err
 		}

@@ -50,6 +50,19 @@ func selected(name string) ([]*crm.Module, error) {
 	return modules, nil
 }
 
+// compare asks Zoho about each module.
+func compare(modules []*crm.Module, do func(*crm.Module) error) error {
+	return stderr.during("comparing with the org", func(come func(string)) error {
+		for _, module := range modules {
+			come(module.Name)
+			if err := do(module); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 type schemaDiffCmd struct {
 	Module string `arg:"" optional:"" help:"The module, e.g. leads; all if left out."`
 	JSON   bool   `name:"json" help:"Print JSON, a list with an object a module."`
@@ -66,12 +79,13 @@ func (c schemaDiffCmd) Run(ctx context.Context) error {
 	}
 	defer m.Close()
 	var diffs []*mirror.SchemaDiff
-	for _, module := range modules {
+	err = compare(modules, func(module *crm.Module) error {
 		d, err := m.SchemaDiff(ctx, module)
-		if err != nil {
-			return err
-		}
 		diffs = append(diffs, d)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if c.JSON {
 		encoder := json.NewEncoder(os.Stdout)
@@ -154,14 +168,15 @@ func (c schemaMigrationCmd) Run(ctx context.Context) error {
 		return err
 	}
 	var changes []postgres.Change
-	for _, module := range modules {
+	err = compare(modules, func(module *crm.Module) error {
 		change, needed, err := m.SchemaChange(ctx, module)
-		if err != nil {
-			return err
-		}
 		if needed {
 			changes = append(changes, change)
 		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if len(changes) == 0 {
 		fmt.Println("The tables are in line with the org: nothing to change, nothing written.")
@@ -176,7 +191,11 @@ func (c schemaMigrationCmd) Run(ctx context.Context) error {
 		fmt.Println("To apply it: zohomirror migrate")
 		return nil
 	}
-	if _, err := m.MigrateOrg(ctx, c.Folder); err != nil {
+	err = stderr.during("migrating the database", func(func(string)) error {
+		_, err := m.MigrateOrg(ctx, c.Folder)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	fmt.Println("Applied.")
@@ -258,7 +277,11 @@ func (c schemaPromoteCmd) Run(ctx context.Context) error {
 	}
 	defer m.Close()
 	folder := filepath.Join(c.Source, orgFolder)
-	change, err := m.Promote(ctx, modules[0], c.Field, promoted)
+	var change postgres.Change
+	err = compare(modules, func(module *crm.Module) (err error) {
+		change, err = m.Promote(ctx, module, c.Field, promoted)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -11,17 +11,29 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5"
 
 	"zohomirror/internal/pgembed/pgtest"
 	"zohomirror/internal/zohosim"
 )
 
-// slow is a Zoho that keeps each command waiting for longer than two seconds.
-func slow(t *testing.T) map[string]string {
-	zoho := zohosim.New(zohosim.Config{Latency: 700 * time.Millisecond})
-	zoho.InsertMany("Deals", 3, func(i int) zohosim.Record { return zohosim.Record{"Deal_Name": fmt.Sprint("Deal ", i)} })
+// slow are the settings for a Zoho that takes its time for each answer, and three deals there,
+// one of which waits in the quarantine.
+func slow(t *testing.T, latency time.Duration) map[string]string {
+	zoho := zohosim.New(zohosim.Config{Latency: latency})
+	zoho.InsertMany("Deals", 2, func(i int) zohosim.Record { return zohosim.Record{"Deal_Name": fmt.Sprint("Deal ", i)} })
 	settings := settingsFor(t, zoho, pgtest.Database(t))
 	settings["TERM"] = "xterm"
+	conn, err := pgx.Connect(t.Context(), settings["DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	_, err = conn.Exec(t.Context(), `INSERT INTO sync_quarantine (module, record_id, reason, payload, run_id) VALUES ('deals', $1, 'did not fit', '{}', gen_random_uuid())`,
+		zoho.Insert("Deals", zohosim.Record{"Deal_Name": "Deal 3"}))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return settings
 }
 
@@ -29,12 +41,20 @@ func slow(t *testing.T) map[string]string {
 // ends, and what is logged meanwhile stands on lines of its own.
 func TestProgressOnATerminal(t *testing.T) {
 	t.Parallel()
-	settings := slow(t)
-	for _, c := range []struct{ arguments, line string }{
-		{"sync deals", `sync of deals … (?:\d+ records, )?\d+ s`},
-		{"verify deals", `verify of deals … (?:\d+ records(?: compared)?, )?\d+ s`},
+	const few, many = 2200 * time.Millisecond, 700 * time.Millisecond // calls
+	settings := map[time.Duration]map[string]string{few: slow(t, few), many: slow(t, many)}
+	for _, c := range []struct {
+		latency         time.Duration
+		arguments, line string
+		logged          string
+	}{
+		{many, "sync deals", `sync of deals … (?:\d+ records, )?\d+ s`, "run ended"},
+		{many, "verify deals", `verify of deals … (?:\d+ records(?: compared)?, )?\d+ s`, "run ended"},
+		{many, "probe deals", `probing deals … \d+ s`, ""},
+		{few, "quarantine replay", `replay of deals … (?:\d+ records, )?\d+ s`, "run ended"},
+		{few, "schema migration deals --folder " + t.TempDir(), `comparing with the org … deals, \d+ s`, ""},
 	} {
-		command := program(t, settings, strings.Fields(c.arguments)...)
+		command := program(t, settings[c.latency], strings.Fields(c.arguments)...)
 		var printed bytes.Buffer
 		command.Stdout = &printed
 		terminal := attach(t, command)
@@ -55,7 +75,7 @@ func TestProgressOnATerminal(t *testing.T) {
 				t.Errorf("%s: the line is left: %q", c.arguments, seen)
 			}
 		}
-		if !strings.Contains(seen, "run ended") || strings.Contains(printed.String(), "\x1b") {
+		if !strings.Contains(seen, c.logged) || strings.Contains(printed.String(), "\x1b") {
 			t.Errorf("%s: %q\n%s", c.arguments, seen, printed.String())
 		}
 	}
@@ -63,7 +83,7 @@ func TestProgressOnATerminal(t *testing.T) {
 
 func TestNoProgressInAPipe(t *testing.T) {
 	t.Parallel()
-	printed, complaints, status := output(t, slow(t), "sync", "deals")
+	printed, complaints, status := output(t, slow(t, 700*time.Millisecond), "sync", "deals")
 	if status != 0 || !json.Valid([]byte(printed)) {
 		t.Errorf("%d %s", status, printed)
 	}

@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -386,6 +387,57 @@ func TestRunAgainAndReplay(t *testing.T) {
 		if a := v.post(name, form); a.status != http.StatusBadRequest {
 			t.Errorf("%s %v: %d", name, form, a.status)
 		}
+	}
+}
+
+// The run that was the first to quarantine a record lists it for good, whatever met it since.
+func TestRunListsWhatItQuarantined(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, pgtest.Database(t))
+	ids := make([]string, 2)
+	for i := range ids {
+		ids[i] = s.zoho.Insert("Leads", zohosim.Record{"Last_Name": "Boyle", "Lead_Status": "Podcast"})
+	}
+	v := s.operator(t)
+	token := v.get("/dashboard").token(t)
+	run := func(module string) (address string) {
+		return v.post("/dashboard/runs", url.Values{"token": {token}, "module": {module}}).header.Get("Location")
+	}
+	replay := func(id string) (address string) {
+		return v.post("/dashboard/quarantine", url.Values{"token": {token}, "module": {"leads"}, "id": {id}}).header.Get("Location")
+	}
+	none, first, other := run("deals"), run("leads"), run("deals")
+	inVain := replay(ids[0])
+	s.zoho.Update("Leads", ids[1], zohosim.Record{"Last_Name": "Boyle-Smith"})
+	later := run("leads")
+	s.execute(t, allowPodcast)
+	settled := replay(ids[0])
+	for name, c := range map[string]struct{ address, want string }{
+		"of deals before": {none, ""}, "of deals after": {other, ""}, "the first": {first, "open settled"},
+		"the replay in vain": {inVain, "settled"}, "the one that met an edit": {later, "open"}, "the one that settled": {settled, ""},
+	} {
+		a := v.get(c.address)
+		if strings.Contains(a.body, `id="entries"`) != (c.want != "") {
+			t.Errorf("%s:\n%s", name, a.text())
+			continue
+		}
+		if c.want == "" {
+			continue
+		}
+		entries := a.part(t, "entries")
+		for i, state := range []string{"settled", "open"} {
+			if strings.Contains(entries, ids[i]) != strings.Contains(c.want, state) {
+				t.Errorf("%s: not %s of %s:\n%s", name, c.want, ids, entries)
+			}
+		}
+	}
+	// The run that met an open one last is a click away.
+	link := `<a href="%s">last run that met it</a>`
+	if body := v.get(first).body; !strings.Contains(body, fmt.Sprintf(link, later)) || strings.Contains(body, fmt.Sprintf(link, first)) {
+		t.Errorf("no link to %s:\n%s", later, body)
+	}
+	if body := v.get(later).body; strings.Contains(body, fmt.Sprintf(link, later)) {
+		t.Errorf("a link to itself:\n%s", body)
 	}
 }
 

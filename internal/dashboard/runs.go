@@ -322,7 +322,9 @@ func (d *dashboard) runPage(detail *postgres.RunDetail) runPage {
 	}
 	p.Entries = entryLines(detail.Quarantined, detail.Now)
 	for i := range p.Entries {
-		p.Entries[i].Run = "" // this one
+		if detail.Quarantined[i].RunID == r.ID {
+			p.Entries[i].Run = "" // this one
+		}
 	}
 	if detail.More {
 		p.MoreEntries = "/dashboard/quarantine?module=" + r.Module

@@ -171,7 +171,7 @@ type RunDetail struct {
 	After       uuid.UUID
 	Checkpoints []Checkpoint // of the module's streams, as they stand now
 	Drift       []Drift      // first noticed by the run
-	Quarantined []Entry      // last met by the run, payloads aside
+	Quarantined []Entry      // first or last met by the run, payloads aside
 	More        bool         // there are more of these
 }
 
@@ -207,9 +207,19 @@ FROM sync_drift
 WHERE run_id = $1::uuid
 ORDER BY first_seen_at, field, kind, was, is_now`
 
-	runQuarantined = entryColumns + `, NULL
+	// run_id is that of the last run that met an entry. Since a module's runs do not overlap,
+	// the first is the one whose time first_seen_at lies in; both are the database's clock.
+	runQuarantined = `
+WITH this AS (
+	SELECT module, started_at, coalesce(ended_at, 'infinity') AS ended_at FROM sync_runs
+	WHERE id = $1::uuid AND status <> 'skipped' -- which is beside another
+	LIMIT 1
+)
+` + entryColumns + `, NULL
 FROM sync_quarantine
 WHERE run_id = $1::uuid
+   OR module = (SELECT module FROM this)
+      AND first_seen_at BETWEEN (SELECT started_at FROM this) AND (SELECT ended_at FROM this)
 ORDER BY settled_at IS NOT NULL, record_id
 LIMIT $2`
 )
