@@ -54,8 +54,9 @@ CREATE TABLE sync_logins (
     window_started_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- A row a module that ever ran. Only runs that read the streams count as last_ok; rows is
--- the statistics' estimate, since counting a large table takes seconds.
+-- A row a module that ever ran. Only runs that read the streams tell how it stands: a replay
+-- may succeed while each sync fails. rows is the statistics' estimate, since counting a large
+-- table takes seconds.
 CREATE VIEW sync_health WITH (security_invoker = true) AS
 SELECT l.module,
        last.status AS last_status,
@@ -78,7 +79,7 @@ SELECT l.module,
 FROM sync_locks l
 LEFT JOIN LATERAL (
     SELECT r.id, r.status, r.started_at FROM sync_runs r
-    WHERE r.module = l.module AND r.status IN ('ok', 'failed')
+    WHERE r.module = l.module AND r.status IN ('ok', 'failed') AND r.mode IN ('sync', 'verify', 'repair')
     ORDER BY r.started_at DESC LIMIT 1
 ) last ON true
 LEFT JOIN LATERAL (
@@ -93,8 +94,9 @@ LEFT JOIN LATERAL (
 ) current ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS failures, min(r.started_at) AS since FROM sync_runs r
-    WHERE r.module = l.module AND r.status = 'failed'
-      AND r.started_at > coalesce((SELECT max(o.started_at) FROM sync_runs o WHERE o.module = l.module AND o.status = 'ok'), '-infinity')
+    WHERE r.module = l.module AND r.status = 'failed' AND r.mode IN ('sync', 'verify', 'repair')
+      AND r.started_at > coalesce((SELECT max(o.started_at) FROM sync_runs o
+          WHERE o.module = l.module AND o.status = 'ok' AND o.mode IN ('sync', 'verify', 'repair')), '-infinity')
 ) streak ON true
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE r.status IN ('ok', 'failed')) AS runs,

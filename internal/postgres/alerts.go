@@ -62,6 +62,10 @@ type Alert struct {
 	RaisedAt time.Time
 }
 
+// modesOfStreams are those whose runs tell how a module stands, as in sync_health: a replay or
+// a re-read, which a person asks for, may succeed while each sync fails.
+const modesOfStreams = `('` + ModeSync + `', '` + ModeVerify + `', '` + ModeRepair + `')`
+
 // alertsRaise begins with the runs that have just ended; all else depends on there being one.
 // Whoever executes it holds the module's lock row, so no other raises the module's failures;
 // a silence may be noticed by several, and its unique index keeps the first.
@@ -69,7 +73,7 @@ const alertsRaise = `,
 latest AS (
 	SELECT r.id, r.status, r.cause, r.error, r.hint, r.started_at
 	FROM sync_runs r
-	WHERE r.module = $1 AND r.status IN ('ok', 'failed') AND EXISTS (SELECT FROM ended)
+	WHERE r.module = $1 AND r.status IN ('ok', 'failed') AND EXISTS (SELECT FROM ended) AND r.mode IN ` + modesOfStreams + `
 	ORDER BY r.started_at DESC
 	LIMIT 2
 ),
@@ -85,8 +89,8 @@ failing AS (
 	FROM latest l, LATERAL (
 		SELECT count(*), min(r.started_at) AS since
 		FROM sync_runs r
-		WHERE r.module = $1 AND r.status = 'failed' AND r.started_at > coalesce(
-			(SELECT max(o.started_at) FROM sync_runs o WHERE o.module = $1 AND o.status = 'ok'), '-infinity')
+		WHERE r.module = $1 AND r.status = 'failed' AND r.mode IN ` + modesOfStreams + ` AND r.started_at > coalesce(
+			(SELECT max(o.started_at) FROM sync_runs o WHERE o.module = $1 AND o.status = 'ok' AND o.mode IN ` + modesOfStreams + `), '-infinity')
 	) s
 	WHERE (SELECT count(*) FROM latest WHERE status = 'failed') = 2
 	  AND NOT EXISTS (SELECT FROM told WHERE kind = 'failing' AND raised_at > now() - interval '1 hour')
@@ -96,7 +100,7 @@ failing AS (
 silent AS (
 	SELECT l.module, coalesce(
 		(SELECT r.started_at FROM sync_runs r
-		 WHERE r.module = l.module AND r.status = 'ok' AND r.mode IN ('sync', 'verify', 'repair')
+		 WHERE r.module = l.module AND r.status = 'ok' AND r.mode IN ` + modesOfStreams + `
 		 ORDER BY r.started_at DESC LIMIT 1),
 		(SELECT r.started_at FROM sync_runs r WHERE r.module = l.module ORDER BY r.started_at LIMIT 1)) AS since
 	FROM sync_locks l

@@ -98,6 +98,26 @@ func TestAlertOfAFailingModule(t *testing.T) {
 	wantAlerts(t, s, "leads failing 2 pending", "leads failing 4 pending", "leads recovered 4 pending", "leads failing 2 pending")
 }
 
+// What an operator replays or reads again says nothing of the module's own runs.
+func TestAlertsCountRunsThatReadTheStreams(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Database(t))
+	for _, mode := range []string{ModeReplay, ModeReplay, ModeSince} {
+		tick(t, s, "leads", mode, failed)
+	}
+	wantAlerts(t, s)
+	tick(t, s, "leads", ModeSync, failed)
+	tick(t, s, "leads", ModeReplay, fine)
+	tick(t, s, "leads", ModeVerify, failed)
+	wantAlerts(t, s, "leads failing 2 pending")
+	tick(t, s, "leads", ModeReplay, fine)
+	tick(t, s, "leads", ModeSince, fine)
+	tick(t, s, "leads", ModeReplay, failed)
+	wantAlerts(t, s, "leads failing 2 pending")
+	tick(t, s, "leads", ModeRepair, fine)
+	wantAlerts(t, s, "leads failing 2 pending", "leads recovered 2 pending")
+}
+
 // What nobody could be told is not told later; nor is the end of what nobody was told.
 func TestAlertsWithoutAWebhook(t *testing.T) {
 	t.Parallel()
