@@ -83,7 +83,7 @@ var meanings = map[string]meaning{
 		"key": "fields, users or refused columns, and of which module", "body": "what it said", "fetched_at": "when"}},
 	"sync_alerts": {"What a person is told, each once. Raised with the run that found it, sent afterwards.", map[string]string{
 		"id": "", "kind": "see the [runbook](runbook.md)", "count": "failures in a row, records, or fields", "cause": "the class of the failure", "detail": "in words", "hint": "what to do", "since": "since when",
-		"raised_at": "when it was raised", "state": "`off`: there was no webhook", "claimed_at": "when a process took it to send it", "not_before": "when Slack lets it be sent again", "attempts": "how often it was sent", "sent_at": "when that succeeded"}},
+		"raised_at": "when it was raised", "state": "`off`: there was no webhook; `refused`: Slack did not take it, and is asked again after an hour; `expired`: it did not for a week, or until a later one said how the module stands", "claimed_at": "when a process took it to send it", "not_before": "it is not sent again before", "attempts": "how often it was sent", "sent_at": "when that succeeded"}},
 	"sync_logins": {"Failed log-ins of the dashboard, counted over all processes.", map[string]string{
 		"source": "a digest of the caller's address, or `*` for all callers", "failures": "in the window", "window_started_at": "its begin"}},
 	"sync_health": {"A row a module that ever ran. `lag` is null as long as no run has read all of it.", map[string]string{

@@ -21,7 +21,8 @@ CREATE INDEX sync_drift_run_id_idx ON sync_drift (run_id);
 
 -- What a person is told, each once. It is raised in the transaction that closes a run and
 -- sent afterwards: whoever sends it claims it first. off: no webhook was configured; refused:
--- Slack does not take it, whatever is tried; expired: Slack was away for a week.
+-- Slack does not take it, and is asked again after an hour; expired: Slack did not take it for
+-- a week, or until a later one said how the module stands.
 CREATE TABLE sync_alerts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     module text NOT NULL,
@@ -42,7 +43,7 @@ CREATE TABLE sync_alerts (
     CONSTRAINT sync_alerts_state_check CHECK (state IN ('pending', 'sent', 'off', 'refused', 'expired'))
 );
 CREATE INDEX sync_alerts_module_kind_idx ON sync_alerts (module, kind, raised_at DESC);
-CREATE INDEX sync_alerts_pending_idx ON sync_alerts (raised_at) WHERE state = 'pending';
+CREATE INDEX sync_alerts_pending_idx ON sync_alerts (raised_at) WHERE state IN ('pending', 'refused');
 -- A silence is told once a day (count is its whole days), whoever notices it.
 CREATE UNIQUE INDEX sync_alerts_stale_idx ON sync_alerts (module, since, count, (state = 'off')) WHERE kind = 'stale';
 
