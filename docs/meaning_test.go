@@ -83,12 +83,12 @@ var meanings = map[string]meaning{
 		"key": "fields, users or refused columns, and of which module", "body": "what it said", "fetched_at": "when"}},
 	"sync_alerts": {"What a person is told, each once. Raised with the run that found it, sent afterwards.", map[string]string{
 		"id": "", "kind": "see the [runbook](runbook.md)", "count": "failures in a row, records, or fields", "cause": "the class of the failure", "detail": "in words", "hint": "what to do", "since": "since when",
-		"raised_at": "when it was raised", "state": "`off`: there was no webhook", "claimed_at": "when a process took it to send it", "not_before": "when Slack lets it be sent again", "attempts": "how often it was sent", "sent_at": "when that succeeded"}},
+		"raised_at": "when it was raised", "state": "`off`: there was no webhook; `refused`: Slack did not take it, and is asked again after an hour; `expired`: it did not for a week, or until a later one said how the module stands", "claimed_at": "when a process took it to send it", "not_before": "it is not sent again before", "attempts": "how often it was sent", "sent_at": "when that succeeded"}},
 	"sync_logins": {"Failed log-ins of the dashboard, counted over all processes.", map[string]string{
 		"source": "a digest of the caller's address, or `*` for all callers", "failures": "in the window", "window_started_at": "its begin"}},
 	"sync_health": {"A row a module that ever ran. `lag` is null as long as no run has read all of it.", map[string]string{
-		"last_status": "of the last run that was not skipped", "last_run_at": "when that began", "last_run_id": "`sync_runs.id`", "last_ok_at": "when the last good run that reads the streams began",
-		"lag": "how far behind Zoho the mirror is", "failures_in_a_row": "since the last good run", "failing_since": "the first of them", "runs_24h": "in the last 24 hours, skipped ones aside", "failures_24h": "of these",
+		"last_status": "of the last run that reads the streams and was not skipped", "last_run_at": "when that began", "last_run_id": "`sync_runs.id`", "last_ok_at": "when the last good run that reads the streams began",
+		"lag": "how far behind Zoho the mirror is", "failures_in_a_row": "of runs that read the streams, since the last good one", "failing_since": "the first of them", "runs_24h": "in the last 24 hours, skipped ones aside", "failures_24h": "of these",
 		"skipped_24h": "that met another run at work", "mean_ms_24h": "mean duration", "p95_ms_24h": "95 of 100 were faster", "credits_24h": "what they cost the org", "open_quarantine": "records that do not fit",
 		"last_verdict": "of the last verification that ended", "last_verified_as_of": "up to when it compared", "rows": "of the table, by the statistics: counting a large one takes seconds"}},
 	"sync_recent": {"The runs of the last seven days, newest first.", nil},

@@ -21,7 +21,8 @@ CREATE INDEX sync_drift_run_id_idx ON sync_drift (run_id);
 
 -- What a person is told, each once. It is raised in the transaction that closes a run and
 -- sent afterwards: whoever sends it claims it first. off: no webhook was configured; refused:
--- Slack does not take it, whatever is tried; expired: Slack was away for a week.
+-- Slack does not take it, and is asked again after an hour; expired: Slack did not take it for
+-- a week, or until a later one said how the module stands.
 CREATE TABLE sync_alerts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     module text NOT NULL,
@@ -42,7 +43,7 @@ CREATE TABLE sync_alerts (
     CONSTRAINT sync_alerts_state_check CHECK (state IN ('pending', 'sent', 'off', 'refused', 'expired'))
 );
 CREATE INDEX sync_alerts_module_kind_idx ON sync_alerts (module, kind, raised_at DESC);
-CREATE INDEX sync_alerts_pending_idx ON sync_alerts (raised_at) WHERE state = 'pending';
+CREATE INDEX sync_alerts_pending_idx ON sync_alerts (raised_at) WHERE state IN ('pending', 'refused');
 -- A silence is told once a day (count is its whole days), whoever notices it.
 CREATE UNIQUE INDEX sync_alerts_stale_idx ON sync_alerts (module, since, count, (state = 'off')) WHERE kind = 'stale';
 
@@ -54,8 +55,9 @@ CREATE TABLE sync_logins (
     window_started_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- A row a module that ever ran. Only runs that read the streams count as last_ok; rows is
--- the statistics' estimate, since counting a large table takes seconds.
+-- A row a module that ever ran. Only runs that read the streams tell how it stands: a replay
+-- may succeed while each sync fails. rows is the statistics' estimate, since counting a large
+-- table takes seconds.
 CREATE VIEW sync_health WITH (security_invoker = true) AS
 SELECT l.module,
        last.status AS last_status,
@@ -78,7 +80,7 @@ SELECT l.module,
 FROM sync_locks l
 LEFT JOIN LATERAL (
     SELECT r.id, r.status, r.started_at FROM sync_runs r
-    WHERE r.module = l.module AND r.status IN ('ok', 'failed')
+    WHERE r.module = l.module AND r.status IN ('ok', 'failed') AND r.mode IN ('sync', 'verify', 'repair')
     ORDER BY r.started_at DESC LIMIT 1
 ) last ON true
 LEFT JOIN LATERAL (
@@ -93,8 +95,9 @@ LEFT JOIN LATERAL (
 ) current ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS failures, min(r.started_at) AS since FROM sync_runs r
-    WHERE r.module = l.module AND r.status = 'failed'
-      AND r.started_at > coalesce((SELECT max(o.started_at) FROM sync_runs o WHERE o.module = l.module AND o.status = 'ok'), '-infinity')
+    WHERE r.module = l.module AND r.status = 'failed' AND r.mode IN ('sync', 'verify', 'repair')
+      AND r.started_at > coalesce((SELECT max(o.started_at) FROM sync_runs o
+          WHERE o.module = l.module AND o.status = 'ok' AND o.mode IN ('sync', 'verify', 'repair')), '-infinity')
 ) streak ON true
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE r.status IN ('ok', 'failed')) AS runs,

@@ -174,7 +174,7 @@ func (w *word) sendAlerts(ctx context.Context) {
 	}
 	states, wait := map[int64]string{}, time.Duration(0)
 	for _, a := range alerts {
-		states[a.ID] = postgres.AlertPending
+		states[a.ID] = postgres.AlertUntried
 	}
 	for _, a := range alerts {
 		err := w.notifier.Slack(posting, alertOf(a))
@@ -191,6 +191,7 @@ func (w *word) sendAlerts(ctx context.Context) {
 		case errors.As(err, &busy):
 			wait = busy.Wait
 		}
+		states[a.ID] = postgres.AlertPending
 		w.warnUntold(ctx, w.log, err)
 		break
 	}

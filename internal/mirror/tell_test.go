@@ -51,6 +51,7 @@ func newPeople(t testing.TB) *people {
 		if err != nil {
 			return // whoever sent it had no more time
 		}
+		r.Body = io.NopCloser(bytes.NewReader(body)) // an answer may go by it
 		p.take(r.URL.Path, string(body), w, r)
 	}))
 	t.Cleanup(server.Close)
@@ -364,7 +365,8 @@ func TestDriftAndQuarantineAreTold(t *testing.T) {
 }
 
 // A Slack that is in trouble fails no run. What it did not take is sent by the next one,
-// which need not be of the same process; what it refuses is not sent again.
+// which need not be of the same process; what it refuses is sent again after an hour, when
+// the webhook may have been replaced.
 func TestSlackInTrouble(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -405,13 +407,33 @@ func TestSlackInTrouble(t *testing.T) {
 			o.run(t, "leads")
 			if c.state == "refused" {
 				p.wantTold(t, "later")
-				return
+				o.age(t, time.Hour)
+				o.run(t, "leads")
 			}
 			p.wantTold(t, "later", refusal)
 			if diff := cmp.Diff([]string{"deals failing sent"}, o.alertStates(t)); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// An alert that Slack never takes is overtaken by the others.
+func TestSlackNeverTakesOneAlert(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, zohosim.Config{}, defaultConfig)
+	p := o.telling(t)
+	execute(t, o, "INSERT INTO sync_alerts (module, kind, count) SELECT 'leads', 'drift', i FROM generate_series(2, 4) AS i")
+	p.answers(says(http.StatusServiceUnavailable, "rollup_error"))
+	o.run(t, "leads")
+	p.answers(func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); strings.Contains(string(body), "differs in 2 new places") {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	o.run(t, "leads")
+	if diff := cmp.Diff([]string{"leads drift pending", "leads drift sent", "leads drift sent"}, o.alertStates(t)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -34,7 +34,8 @@ type Alert struct {
 	Since  time.Time
 }
 
-// A RefusedError says that Slack does not take a message, and that asking again is useless.
+// A RefusedError says that Slack does not take a message, and that asking again is useless as long as
+// nobody mends the webhook.
 type RefusedError struct {
 	Status int
 	Word   string // Slack's

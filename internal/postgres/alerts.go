@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,8 +22,9 @@ const (
 const (
 	AlertPending = "pending" // for the next sender
 	AlertSent    = "sent"
-	AlertRefused = "refused"
-	alertOff     = "off" // nobody was to be told
+	AlertRefused = "refused" // for a sender in an hour, when the webhook may have been replaced
+	AlertUntried = "untried" // as it was before it was claimed; no row has this
+	alertOff     = "off"     // nobody was to be told
 )
 
 // Alerting says whether people are told, and after how much silence.
@@ -62,6 +62,10 @@ type Alert struct {
 	RaisedAt time.Time
 }
 
+// modesOfStreams are those whose runs tell how a module stands, as in sync_health: a replay or
+// a re-read, which a person asks for, may succeed while each sync fails.
+const modesOfStreams = `('` + ModeSync + `', '` + ModeVerify + `', '` + ModeRepair + `')`
+
 // alertsRaise begins with the runs that have just ended; all else depends on there being one.
 // Whoever executes it holds the module's lock row, so no other raises the module's failures;
 // a silence may be noticed by several, and its unique index keeps the first.
@@ -69,7 +73,7 @@ const alertsRaise = `,
 latest AS (
 	SELECT r.id, r.status, r.cause, r.error, r.hint, r.started_at
 	FROM sync_runs r
-	WHERE r.module = $1 AND r.status IN ('ok', 'failed') AND EXISTS (SELECT FROM ended)
+	WHERE r.module = $1 AND r.status IN ('ok', 'failed') AND EXISTS (SELECT FROM ended) AND r.mode IN ` + modesOfStreams + `
 	ORDER BY r.started_at DESC
 	LIMIT 2
 ),
@@ -85,18 +89,18 @@ failing AS (
 	FROM latest l, LATERAL (
 		SELECT count(*), min(r.started_at) AS since
 		FROM sync_runs r
-		WHERE r.module = $1 AND r.status = 'failed' AND r.started_at > coalesce(
-			(SELECT max(o.started_at) FROM sync_runs o WHERE o.module = $1 AND o.status = 'ok'), '-infinity')
+		WHERE r.module = $1 AND r.status = 'failed' AND r.mode IN ` + modesOfStreams + ` AND r.started_at > coalesce(
+			(SELECT max(o.started_at) FROM sync_runs o WHERE o.module = $1 AND o.status = 'ok' AND o.mode IN ` + modesOfStreams + `), '-infinity')
 	) s
 	WHERE (SELECT count(*) FROM latest WHERE status = 'failed') = 2
-	  AND NOT EXISTS (SELECT FROM told WHERE kind = 'failing' AND raised_at > now() - interval '1 hour')
+	  AND NOT EXISTS (SELECT FROM told WHERE kind = 'failing' AND state <> 'refused' AND raised_at > now() - interval '1 hour')
 	ORDER BY l.started_at DESC
 	LIMIT 1
 ),
 silent AS (
 	SELECT l.module, coalesce(
 		(SELECT r.started_at FROM sync_runs r
-		 WHERE r.module = l.module AND r.status = 'ok' AND r.mode IN ('sync', 'verify', 'repair')
+		 WHERE r.module = l.module AND r.status = 'ok' AND r.mode IN ` + modesOfStreams + `
 		 ORDER BY r.started_at DESC LIMIT 1),
 		(SELECT r.started_at FROM sync_runs r WHERE r.module = l.module ORDER BY r.started_at LIMIT 1)) AS since
 	FROM sync_locks l
@@ -107,7 +111,7 @@ raised AS (
 	SELECT $1, 'failing', id, count, cause, left(split_part(error, E'\n', 1), 500), hint, since, $2::text FROM failing
 	UNION ALL
 	SELECT $1, 'recovered', l.id, t.count, NULL, NULL, NULL, t.since,
-	       CASE WHEN t.state IN ('sent', 'pending') THEN $2::text ELSE t.state END
+	       CASE WHEN t.state IN ('sent', 'pending', 'refused') THEN $2::text ELSE t.state END
 	FROM (SELECT id, status FROM latest ORDER BY started_at DESC LIMIT 1) l, told t
 	WHERE l.status = 'ok' AND t.kind = 'failing'
 	UNION ALL
@@ -140,11 +144,15 @@ raised AS (
 )
 SELECT $2::text <> 'off' AND (EXISTS (SELECT FROM raised WHERE state = 'pending') OR EXISTS (` + alertsDue + `))`
 
-// alertsDue are those that may be sent now. What a sender has claimed is left to it for a
-// minute; when Slack asks for patience, all wait.
+// alertsWaiting are those that were not sent. What a sender has claimed is left to it for a
+// minute.
+const alertsWaiting = `a.state IN ('pending', 'refused') AND (a.claimed_at IS NULL OR a.claimed_at < clock_timestamp() - interval '1 minute')`
+
+// alertsDue are those that may be sent now. What Slack refused waits for itself; when Slack
+// asks for patience, all wait.
 const alertsDue = `
 	SELECT a.id FROM sync_alerts a
-	WHERE a.state = 'pending' AND (a.claimed_at IS NULL OR a.claimed_at < clock_timestamp() - interval '1 minute')
+	WHERE ` + alertsWaiting + ` AND (a.not_before > clock_timestamp()) IS NOT TRUE
 	  AND NOT EXISTS (SELECT FROM sync_alerts w WHERE w.state = 'pending' AND w.not_before > clock_timestamp())`
 
 // alertsOfRun is for the run $4 that began at $5, in the transaction that closes it.
@@ -162,24 +170,38 @@ WITH ended AS (
 	WHERE r.cause = 'killed' AND r.ended_at >= now()
 )` + alertsRaise
 
+// alertsOver are those that nobody needs any more: too old, or tried in vain until a later
+// one said how the module stands. Each tick of a failing module raises one that is refused;
+// told late, all of them would arrive at once, and after its recovery.
+const alertsOver = `(a.raised_at < clock_timestamp() - interval '7 days'
+	OR a.kind IN ('failing', 'recovered') AND a.attempts > 0 AND EXISTS (
+		SELECT FROM sync_alerts l
+		WHERE l.module = a.module AND l.kind IN ('failing', 'recovered') AND l.state <> 'off' AND l.id > a.id))`
+
 const alertsClaim = `
 WITH expired AS (
-	UPDATE sync_alerts SET state = 'expired'
-	WHERE state = 'pending' AND raised_at < clock_timestamp() - interval '7 days'
+	UPDATE sync_alerts a SET state = 'expired'
+	WHERE ` + alertsWaiting + ` AND ` + alertsOver + `
 ),
 due AS (` + alertsDue + `
-	  AND a.raised_at >= clock_timestamp() - interval '7 days'
-	ORDER BY a.id
+	  AND NOT ` + alertsOver + `
+	ORDER BY a.attempts, a.id
 	LIMIT $1
 	FOR UPDATE OF a SKIP LOCKED
+),
+claimed AS (
+	UPDATE sync_alerts a
+	SET claimed_at = clock_timestamp(), attempts = a.attempts + 1
+	FROM due
+	WHERE a.id = due.id
+	RETURNING a.*
 )
-UPDATE sync_alerts a
-SET claimed_at = clock_timestamp(), attempts = a.attempts + 1
-FROM due
-WHERE a.id = due.id
-RETURNING a.id, a.module, a.kind, a.run_id, a.count, coalesce(a.cause, ''), coalesce(a.detail, ''), coalesce(a.hint, ''), a.since, a.raised_at`
+SELECT id, module, kind, run_id, count, coalesce(cause, ''), coalesce(detail, ''), coalesce(hint, ''), since, raised_at
+FROM claimed
+ORDER BY attempts, id`
 
-// ClaimAlerts takes alerts that are to be sent, at most n, the oldest first. Nobody else gets
+// ClaimAlerts takes alerts that are to be sent, at most n: those that were tried less often
+// first, so that one that Slack never takes is overtaken, then the oldest. Nobody else gets
 // them for a minute; then they count as unsent, so that each is sent at least once.
 func (s *Store) ClaimAlerts(ctx context.Context, n int) ([]Alert, error) {
 	rows, err := s.pool.Query(ctx, alertsClaim, n)
@@ -196,18 +218,18 @@ func (s *Store) ClaimAlerts(ctx context.Context, n int) ([]Alert, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim alerts: %w", conceal(err))
 	}
-	slices.SortFunc(alerts, func(a, b Alert) int { return int(a.ID - b.ID) })
 	return alerts, nil
 }
 
 const alertsSettle = `
 UPDATE sync_alerts a
-SET state = u.state,
-    claimed_at = CASE WHEN u.state <> 'pending' THEN a.claimed_at END,
+SET state = CASE WHEN u.state = 'untried' THEN a.state ELSE u.state END,
+    claimed_at = CASE WHEN u.state = 'sent' THEN a.claimed_at END,
     sent_at = CASE WHEN u.state = 'sent' THEN clock_timestamp() END,
-    not_before = CASE WHEN u.state = 'pending' THEN clock_timestamp() + $3::interval END
+    not_before = CASE u.state WHEN 'pending' THEN clock_timestamp() + $3::interval WHEN 'refused' THEN clock_timestamp() + interval '1 hour' END,
+    attempts = a.attempts - (u.state = 'untried')::integer
 FROM unnest($1::bigint[], $2::text[]) AS u (id, state)
-WHERE a.id = u.id AND a.state = 'pending'`
+WHERE a.id = u.id AND a.state IN ('pending', 'refused')`
 
 // SettleAlerts says what became of claimed alerts, by id. No pending one is given out before
 // wait has passed.

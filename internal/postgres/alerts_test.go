@@ -98,6 +98,26 @@ func TestAlertOfAFailingModule(t *testing.T) {
 	wantAlerts(t, s, "leads failing 2 pending", "leads failing 4 pending", "leads recovered 4 pending", "leads failing 2 pending")
 }
 
+// What an operator replays or reads again says nothing of the module's own runs.
+func TestAlertsCountRunsThatReadTheStreams(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Database(t))
+	for _, mode := range []string{ModeReplay, ModeReplay, ModeSince} {
+		tick(t, s, "leads", mode, failed)
+	}
+	wantAlerts(t, s)
+	tick(t, s, "leads", ModeSync, failed)
+	tick(t, s, "leads", ModeReplay, fine)
+	tick(t, s, "leads", ModeVerify, failed)
+	wantAlerts(t, s, "leads failing 2 pending")
+	tick(t, s, "leads", ModeReplay, fine)
+	tick(t, s, "leads", ModeSince, fine)
+	tick(t, s, "leads", ModeReplay, failed)
+	wantAlerts(t, s, "leads failing 2 pending")
+	tick(t, s, "leads", ModeRepair, fine)
+	wantAlerts(t, s, "leads failing 2 pending", "leads recovered 2 pending")
+}
+
 // What nobody could be told is not told later; nor is the end of what nobody was told.
 func TestAlertsWithoutAWebhook(t *testing.T) {
 	t.Parallel()
@@ -120,13 +140,101 @@ func TestAlertsWithoutAWebhook(t *testing.T) {
 	}
 	tick(t, s, "leads", ModeSync, fine)
 	wantAlerts(t, s, "leads failing 2 off", "leads recovered 2 off", "leads failing 2 off")
+}
 
-	tick(t, s, "deals", ModeSync, failed)
-	tick(t, s, "deals", ModeSync, failed)
-	mustExec(t, s, "UPDATE sync_alerts SET state = 'refused' WHERE module = 'deals'")
-	if run := tick(t, s, "deals", ModeSync, fine); run.Pending {
-		t.Error("the end of what Slack refused is told")
+// claims takes what is due.
+func claims(t testing.TB, s *Store, n int) (ids []int64) {
+	t.Helper()
+	claimed, err := s.ClaimAlerts(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
 	}
+	for _, a := range claimed {
+		ids = append(ids, a.ID)
+	}
+	return ids
+}
+
+func settleAs(t testing.TB, s *Store, states map[int64]string, wait time.Duration) {
+	t.Helper()
+	if err := s.SettleAlerts(t.Context(), states, wait); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantClaimed(t testing.TB, got []int64, want ...int64) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("claimed %v, want %v", got, want)
+	}
+}
+
+// What Slack refuses is due again after an hour, for a week: the webhook may be replaced.
+func TestRefusedAlertIsDueAgain(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Database(t))
+	mustExec(t, s, "INSERT INTO sync_alerts (module, kind) VALUES ('leads', 'drift'), ('leads', 'quarantine')")
+	wantClaimed(t, claims(t, s, 9), 1, 2)
+	settleAs(t, s, map[int64]string{1: AlertRefused, 2: AlertRefused}, 0)
+	mustExec(t, s, "UPDATE sync_alerts SET claimed_at = claimed_at - interval '59 minutes', not_before = not_before - interval '59 minutes'")
+	if run := tick(t, s, "leads", ModeSync, fine); run.Pending {
+		t.Error("a refused alert is due at each tick")
+	}
+	wantClaimed(t, claims(t, s, 9))
+	mustExec(t, s, "INSERT INTO sync_alerts (module, kind) VALUES ('leads', 'drift')")
+	wantClaimed(t, claims(t, s, 9), 3) // others do not wait
+	settleAs(t, s, map[int64]string{3: AlertSent}, 0)
+	hoursLater(t, s, 1)
+	if run := tick(t, s, "leads", ModeSync, fine); !run.Pending {
+		t.Error("a refused alert is never due again")
+	}
+	wantClaimed(t, claims(t, s, 9), 1, 2)
+	settleAs(t, s, map[int64]string{1: AlertSent, 2: AlertRefused}, 0)
+	hoursLater(t, s, 7*24+1)
+	wantClaimed(t, claims(t, s, 9))
+	wantAlerts(t, s, "leads drift 0 sent", "leads quarantine 0 expired", "leads drift 0 sent")
+}
+
+// A failing that Slack refused silences no other one, and its recovery is told. Of what was
+// tried in vain only the last tells how the module stands: the rest is not told late.
+func TestRefusedFailingIsNotTold(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Database(t))
+	tick(t, s, "leads", ModeSync, failed)
+	tick(t, s, "leads", ModeSync, failed)
+	wantClaimed(t, claims(t, s, 9), 1)
+	settleAs(t, s, map[int64]string{1: AlertRefused}, 0)
+	if run := tick(t, s, "leads", ModeSync, failed); !run.Pending {
+		t.Error("a failing that was only refused counts as told")
+	}
+	tick(t, s, "leads", ModeSync, failed)
+	wantAlerts(t, s, "leads failing 2 refused", "leads failing 3 pending")
+	wantClaimed(t, claims(t, s, 9), 2)
+	settleAs(t, s, map[int64]string{2: AlertRefused}, 0)
+	if run := tick(t, s, "leads", ModeSync, fine); !run.Pending {
+		t.Error("the end of what Slack refused is not told")
+	}
+	hoursLater(t, s, 2)
+	wantClaimed(t, claims(t, s, 9), 3)
+	wantAlerts(t, s, "leads failing 2 expired", "leads failing 3 expired", "leads recovered 3 pending")
+}
+
+// What was tried less often goes first, so that what Slack never takes holds nothing up.
+// What was claimed and not tried has not been tried.
+func TestPoisonousAlertIsOvertaken(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Database(t))
+	mustExec(t, s, "INSERT INTO sync_alerts (module, kind, count) SELECT 'leads', 'drift', i FROM generate_series(1, 3) AS i")
+	wantClaimed(t, claims(t, s, 9), 1, 2, 3)
+	settleAs(t, s, map[int64]string{1: AlertPending, 2: AlertUntried, 3: AlertUntried}, 0)
+	wantClaimed(t, claims(t, s, 2), 2, 3)
+	settleAs(t, s, map[int64]string{2: AlertRefused, 3: AlertSent}, 0)
+	hoursLater(t, s, 1)
+	mustExec(t, s, "INSERT INTO sync_alerts (module, kind) VALUES ('leads', 'drift')")
+	wantClaimed(t, claims(t, s, 9), 4, 1, 2)
+	settleAs(t, s, map[int64]string{4: AlertSent, 1: AlertPending, 2: AlertUntried}, 0)
+	wantClaimed(t, claims(t, s, 9), 2, 1)
+	wantAlerts(t, s, "leads drift 1 pending", "leads drift 2 refused", "leads drift 3 sent", "leads drift 0 sent")
 }
 
 // Two processes in a row that ended without a word page, at the claim that finds out.
@@ -263,29 +371,9 @@ func TestSilenceIsNoticedOnce(t *testing.T) {
 func TestClaimedAlerts(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))
-	claim := func(n int) (ids []int64) {
-		t.Helper()
-		claimed, err := s.ClaimAlerts(t.Context(), n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, a := range claimed {
-			ids = append(ids, a.ID)
-		}
-		return ids
-	}
-	settle := func(states map[int64]string, wait time.Duration) {
-		t.Helper()
-		if err := s.SettleAlerts(t.Context(), states, wait); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := func(got []int64, want ...int64) {
-		t.Helper()
-		if !slices.Equal(got, want) {
-			t.Errorf("claimed %v, want %v", got, want)
-		}
-	}
+	claim := func(n int) []int64 { return claims(t, s, n) }
+	settle := func(states map[int64]string, wait time.Duration) { t.Helper(); settleAs(t, s, states, wait) }
+	want := func(got []int64, want ...int64) { t.Helper(); wantClaimed(t, got, want...) }
 	mustExec(t, s, "INSERT INTO sync_alerts (module, kind, count) SELECT 'leads', 'drift', i FROM generate_series(1, 5) AS i")
 	want(claim(2), 1, 2)
 	want(claim(2), 3, 4)
@@ -294,7 +382,7 @@ func TestClaimedAlerts(t *testing.T) {
 	settle(map[int64]string{1: AlertSent, 2: AlertRefused, 3: AlertPending}, 0)
 	want(claim(9), 3)
 	mustExec(t, s, "UPDATE sync_alerts SET claimed_at = claimed_at - interval '2 minutes'")
-	want(claim(9), 3, 4, 5)
+	want(claim(9), 4, 5, 3)
 	settle(map[int64]string{3: AlertPending, 4: AlertSent}, time.Minute)
 	mustExec(t, s, "INSERT INTO sync_alerts (module, kind) VALUES ('leads', 'drift')")
 	want(claim(9)) // Slack asked for patience
@@ -305,7 +393,7 @@ func TestClaimedAlerts(t *testing.T) {
 	if run := tick(t, s, "leads", ModeSync, fine); !run.Pending {
 		t.Error("a run does not see what is due")
 	}
-	want(claim(9), 3, 5, 6)
+	want(claim(9), 6, 5, 3)
 	mustExec(t, s, "UPDATE sync_alerts SET raised_at = raised_at - interval '8 days', claimed_at = NULL WHERE id = 5")
 	want(claim(9))
 	states := value[[]string](t, s, "SELECT array_agg(state ORDER BY id) FROM sync_alerts")

@@ -75,13 +75,13 @@ LIMIT $5`
 
 	runsRunning = `SELECT module, id FROM sync_runs WHERE status = 'running'`
 
-	// runsFailed is the last failed run of each module.
+	// runsFailed is the last failed run of each module that counts as its failure.
 	runsFailed = `
 SELECT ` + runColumns + `
 FROM sync_locks l
 CROSS JOIN LATERAL (
 	SELECT * FROM sync_runs o
-	WHERE o.module = l.module AND o.status = 'failed'
+	WHERE o.module = l.module AND o.status = 'failed' AND o.mode IN ` + modesOfStreams + `
 	ORDER BY o.started_at DESC
 	LIMIT 1
 ) r`

@@ -13,7 +13,7 @@ import (
 // Health is how a module that ever ran stands: a row of the view sync_health.
 type Health struct {
 	Module         string
-	LastStatus     string // of the last run that ended, ok or failed; empty: none has
+	LastStatus     string // of the last run that read the streams and ended, ok or failed; empty: none has
 	LastRunAt      time.Time
 	LastRunID      uuid.UUID
 	LastOKAt       time.Time      // begin of the last good run that read the streams; zero: never

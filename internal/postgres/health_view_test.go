@@ -50,7 +50,8 @@ func TestSyncHealth(t *testing.T) {
 	}, rows(t, s, sql))
 }
 
-// A replay or a re-read from an earlier point that succeeds ends no silence.
+// A replay or a re-read from an earlier point ends no silence and no streak of failures, nor
+// is it part of one.
 func TestOnlyRunsThatReadTheStreamsAreOK(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))
@@ -58,6 +59,15 @@ func TestOnlyRunsThatReadTheStreamsAreOK(t *testing.T) {
 	insertRun(t, s, 2*time.Hour, time.Second, "ok", ModeSince, false)
 	insertRun(t, s, time.Hour, time.Second, "ok", ModeReplay, false)
 	same(t, "last ok", []object{{}}, rows(t, s, "SELECT last_ok_at FROM sync_health"))
+
+	insertRun(t, s, 55*time.Minute, time.Second, "failed", ModeSync, false)
+	insertRun(t, s, 50*time.Minute, time.Second, "ok", ModeReplay, false)
+	insertRun(t, s, 45*time.Minute, time.Second, "failed", ModeVerify, false)
+	insertRun(t, s, 40*time.Minute, time.Second, "failed", ModeReplay, false)
+	insertRun(t, s, 35*time.Minute, time.Second, "ok", ModeSince, false)
+	same(t, "streak", []object{{"last_status": "failed", "minutes": 45.0, "failures_in_a_row": 2.0, "since": 55.0}}, rows(t, s, `
+		SELECT last_status, round(extract(epoch FROM now() - last_run_at) / 60) AS minutes, failures_in_a_row,
+			round(extract(epoch FROM now() - failing_since) / 60) AS since FROM sync_health`))
 }
 
 // months are the partitions there are, beside the default one.
