@@ -83,6 +83,9 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 }
 
 func start(ctx context.Context, options Options) (*Server, error) {
+	if _, marked := os.LookupEnv(keeperVariable); marked { // a keeper of a keeper, and so on, would fill the machine
+		return nil, errors.New("this program has not called pgembed.Main before all else")
+	}
 	encoded, err := json.Marshal(options)
 	if err != nil {
 		return nil, err

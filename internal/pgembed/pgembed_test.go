@@ -218,3 +218,11 @@ func TestHaltAndResume(t *testing.T) {
 		t.Errorf("%d, %v", one, err)
 	}
 }
+
+// A program that forgot Main starts no server: its keeper would be the whole program again.
+func TestKeeperStartsNoKeeper(t *testing.T) {
+	t.Setenv(keeperVariable, "{}")
+	if server, err := Start(t.Context(), Options{}); err == nil || !strings.Contains(err.Error(), "pgembed.Main") {
+		t.Errorf("%v, %v", server, err)
+	}
+}
