@@ -47,7 +47,13 @@ type page struct {
 // get calls a path as it stands; headers are name, value and so on.
 func (d *deployment) get(t *testing.T, method, path string, headers ...string) page {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, d.address+path, nil)
+	return d.send(t, method, path, "", headers...)
+}
+
+// send brings a body along.
+func (d *deployment) send(t *testing.T, method, path, body string, headers ...string) page {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, d.address+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
