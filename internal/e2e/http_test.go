@@ -249,6 +249,26 @@ func TestFunctionWithoutSettings(t *testing.T) {
 			t.Errorf("%d %v %s", got.Status, got.Headers, got.Text)
 		}
 	}
+	// Whom no scheduler could call says so too, where all else is right; not a preview, which
+	// does not sync, nor one that lets in an account.
+	const closed = "CRON_SECRET: is missing"
+	for _, c := range []struct {
+		settings []string
+		status   int
+		problems []any
+	}{
+		{[]string{"CRON_SECRET="}, 500, []any{closed}},
+		{[]string{"CRON_SECRET= "}, 500, []any{closed}},
+		{[]string{"CRON_SECRET=", "DATABASE_URL="}, 500, []any{"DATABASE_URL: is missing", closed}},
+		{[]string{"CRON_SECRET=", "OIDC_AUDIENCE=https://m.example", "OIDC_SERVICE_ACCOUNT=s@p.iam.gserviceaccount.com"}, 200, nil},
+		{[]string{"CRON_SECRET=", "VERCEL_ENV=preview"}, 200, nil},
+	} {
+		got := w.function(t, c.settings...).get(t, "GET", "/healthz")
+		problems, _ := got.Body["problems"].([]any)
+		if diff := cmp.Diff(c.problems, problems); got.Status != c.status || diff != "" {
+			t.Errorf("%v: %d %s (-want +got):\n%s", c.settings, got.Status, got.Text, diff)
+		}
+	}
 }
 
 // A run ends well within what vercel.json lets a call take: five seconds are for the start
