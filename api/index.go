@@ -8,6 +8,8 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -29,7 +31,7 @@ func Handler(w http.ResponseWriter, r *http.Request) { router().ServeHTTP(w, r) 
 func build() http.Handler {
 	ctx := context.Background()
 	settings, err := config.Load(ctx, envconfig.OsLookuper())
-	if err != nil {
+	if err = closed(err); err != nil {
 		return broken(err)
 	}
 	log := settings.Logger(os.Stdout)
@@ -44,6 +46,25 @@ func build() http.Handler {
 	}
 	handler := web.New(m, settings.CronSecret, log, web.WithGoogle(settings.Google), web.Preview(settings.Preview), web.WithDashboard(board))
 	return &resting{Handler: handler, rest: m.Rest}
+}
+
+// closed adds to what is wrong with the settings that nobody is let in: the health check of
+// such a deployment would be green while every call of its scheduler is refused. A preview
+// need not be called.
+func closed(err error) error {
+	for _, name := range []string{"CRON_SECRET", "OIDC_AUDIENCE"} {
+		if strings.TrimSpace(os.Getenv(name)) != "" {
+			return err
+		}
+	}
+	if os.Getenv("VERCEL_ENV") == "preview" {
+		return err
+	}
+	all := &config.Error{}
+	if err != nil && !errors.As(err, &all) {
+		return err
+	}
+	return &config.Error{Problems: append(slices.Clone(all.Problems), "CRON_SECRET: is missing")}
 }
 
 // resting leaves nothing open when the last request has been answered: from its answer to

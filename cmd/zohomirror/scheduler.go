@@ -35,10 +35,11 @@ var schedulers = map[string]struct{ head, module, tail string }{
 		"",
 	},
 	"supabase": {
-		"In the SQL editor, with your CRON_SECRET in place of the word SECRET:\n" + `
+		"In the SQL editor, with your CRON_SECRET in place of the word SECRET (a secret that is there is kept):\n" + `
 create extension if not exists pg_cron with schema pg_catalog;
 create extension if not exists pg_net with schema extensions;
-select vault.create_secret('SECRET', 'zohomirror_cron_secret');`,
+select vault.create_secret('SECRET', 'zohomirror_cron_secret')
+  where not exists (select from vault.secrets where name = 'zohomirror_cron_secret');`,
 		`select cron.schedule('zohomirror-{module}', '{schedule}', $$
   select net.http_get(
     url := '{address}/api/sync?module={module}',

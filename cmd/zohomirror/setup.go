@@ -231,7 +231,7 @@ func (s *setup) align(ctx context.Context) error {
 func (s *setup) load(ctx context.Context, module *crm.Module) error {
 	watch := s.watch(ctx, module)
 	var total postgres.Counts
-	started := time.Now()
+	started, waited := time.Now(), false
 	for {
 		result, err := s.mirror.Run(context.WithoutCancel(ctx), mirror.Request{Module: module, Trigger: mirror.TriggerCLI})
 		total = total.Plus(result.Counts)
@@ -244,9 +244,17 @@ func (s *setup) load(ctx context.Context, module *crm.Module) error {
 			watch()
 			return fmt.Errorf("%s: %w", module.Name, err)
 		case result.Status == mirror.StatusSkipped:
-			watch()
-			s.say("%s: another run is at work; it goes on by itself.", module.Name)
-			return nil
+			if !waited {
+				s.say("%s: waiting for the run that is at work; if it was killed, its lock is free %s after its last sign of life (LOCK_STALE_AFTER).",
+					module.Name, s.settings.Mirror.StaleAfter)
+			}
+			waited = true
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				watch()
+				return fmt.Errorf("%s: stopped; the same command goes on where this one ended", module.Name)
+			}
 		case result.More && ctx.Err() != nil:
 			watch()
 			return fmt.Errorf("%s: stopped; the same command goes on where this one ended", module.Name)

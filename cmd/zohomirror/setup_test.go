@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -169,6 +171,50 @@ func TestSetupGoesOn(t *testing.T) {
 	}
 }
 
+// What a killed pass left of a lock, the next one waits out, and loads the rest; it says so
+// once, and Ctrl-C ends the waiting.
+func TestSetupWaits(t *testing.T) {
+	t.Parallel()
+	sim := zohosim.New(zohosim.Config{})
+	settings := settingsFor(t, sim, pgtest.Empty(t))
+	settings["SYNC_DEADLINE"], settings["LOCK_STALE_AFTER"] = "2s", "7s"
+	arguments := []string{"setup", "--yes", "--folder", t.TempDir()}
+	must(t, settings, arguments...)
+	sim.Insert("Leads", zohosim.Record{"Last_Name": "L"})
+	conn := connect(t, settings["DATABASE_URL"])
+	const taken = "UPDATE sync_locks SET claimed_by = gen_random_uuid(), claimed_at = clock_timestamp() WHERE module = 'leads'"
+	execute(t, conn, taken)
+	printed := must(t, settings, arguments...)
+	const says = "leads: waiting for the run that is at work; if it was killed, its lock is free 7s after its last sign of life (LOCK_STALE_AFTER)."
+	if strings.Count(printed, says) != 1 || !strings.Contains(printed, " 1 inserted") {
+		t.Errorf("printed:\n%s", printed)
+	}
+
+	settings["LOCK_STALE_AFTER"] = "1h"
+	execute(t, conn, taken)
+	command := program(t, settings, arguments...)
+	var complaints strings.Builder
+	command.Stderr = &complaints
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waits := false
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.Contains(lines.Text(), "waiting for the run") {
+			waits = true
+			_ = command.Process.Signal(os.Interrupt) // it is alive
+		}
+	}
+	_ = command.Wait() // judged by its status
+	if !waits || command.ProcessState.ExitCode() != 1 || !strings.Contains(complaints.String(), "leads: stopped; the same command goes on") {
+		t.Errorf("waited %v, exit status %d, %s", waits, command.ProcessState.ExitCode(), complaints.String())
+	}
+}
+
 // On a terminal nothing is written before a person has agreed.
 func TestSetupAsks(t *testing.T) {
 	t.Parallel()
@@ -255,15 +301,19 @@ func TestSchedulerSQL(t *testing.T) {
 		}
 	}
 	run(`CREATE SCHEMA cron; CREATE SCHEMA net; CREATE SCHEMA vault;
-		CREATE TABLE vault.decrypted_secrets (decrypted_secret text, name text);
-		CREATE TABLE jobs (name text, schedule text, command text);
+		CREATE TABLE vault.secrets (secret text, name text UNIQUE);
+		CREATE VIEW vault.decrypted_secrets AS SELECT secret AS decrypted_secret, name FROM vault.secrets;
+		CREATE TABLE jobs (name text PRIMARY KEY, schedule text, command text);
 		CREATE TABLE asked (url text, headers jsonb, timeout integer);
-		CREATE FUNCTION vault.create_secret(secret text, name text) RETURNS void LANGUAGE sql AS 'INSERT INTO vault.decrypted_secrets VALUES (secret, name)';
-		CREATE FUNCTION cron.schedule(name text, schedule text, command text) RETURNS void LANGUAGE sql AS 'INSERT INTO jobs VALUES (name, schedule, command)';
+		CREATE FUNCTION vault.create_secret(secret text, name text) RETURNS void LANGUAGE sql AS 'INSERT INTO vault.secrets VALUES (secret, name)';
+		CREATE FUNCTION cron.schedule(name text, schedule text, command text) RETURNS void LANGUAGE sql AS
+			'INSERT INTO jobs VALUES (name, schedule, command) ON CONFLICT ON CONSTRAINT jobs_pkey DO UPDATE SET schedule = excluded.schedule, command = excluded.command';
 		CREATE FUNCTION net.http_get(url text, params jsonb DEFAULT '{}', headers jsonb DEFAULT '{}', timeout_milliseconds int DEFAULT 5000) RETURNS bigint
 			LANGUAGE sql AS 'INSERT INTO asked VALUES (url, headers, timeout_milliseconds); SELECT 1::bigint'`)
 	_, sql, _ := strings.Cut(schedulerLines("supabase", "https://m.example.com", "*/10 * * * *"), "\n\n")
-	run(regexp.MustCompile(`(?m)^create extension.*$`).ReplaceAllString(sql, ""))
+	for range 2 { // whoever changes the schedule pastes all of it again
+		run(regexp.MustCompile(`(?m)^create extension.*$`).ReplaceAllString(sql, ""))
+	}
 	commands := list(t, conn, "SELECT command FROM jobs WHERE schedule = '*/10 * * * *' ORDER BY name")
 	if len(commands) != len(crm.Modules()) {
 		t.Fatalf("%d jobs", len(commands))

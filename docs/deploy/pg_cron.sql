@@ -24,7 +24,7 @@ $secrets$;
 
 -- If Vercel's Deployment Protection guards the address, a bypass secret of the project goes
 -- with each call:
---   select vault.create_secret('…', 'zohomirror_bypass');
+--   select vault.create_secret('…', 'zohomirror_bypass') where not exists (select from vault.secrets where name = 'zohomirror_bypass');
 
 -- A job a module, some minutes apart, and once a week a repair of each. The secrets are read
 -- at each call and stand in no job. Times are UTC.
@@ -52,9 +52,10 @@ from (values
     ('deals-repair', '40 5 * * 0',      '/api/sync?module=deals&mode=repair&deep=true')
 ) as job (name, schedule, path);
 
--- pg_cron keeps a row of each call for ever.
+-- pg_cron keeps a row of each call for ever. Ours go after a week; those of other jobs are not ours.
 select cron.schedule('zohomirror-history', '20 4 * * *',
-    $$delete from cron.job_run_details where end_time < now() - interval '7 days'$$);
+    $$delete from cron.job_run_details where end_time < now() - interval '7 days'
+    and jobid in (select jobid from cron.job where jobname like 'zohomirror-%')$$);
 
 select jobname, schedule, active from cron.job where jobname like 'zohomirror-%' order by jobname;
 

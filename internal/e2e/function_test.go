@@ -21,8 +21,9 @@ import (
 	"time"
 )
 
-// builtFunction names a bootstrap that Vercel's own builder made. With it the whole suite
-// runs on the function wherever it would run on `zohomirror serve`.
+// builtFunction names a bootstrap that Vercel's own builder made. With it the tests of the
+// function run on that one, and so does whatever else asks for a deployment and does not
+// name `zohomirror serve`.
 var builtFunction = os.Getenv("ZOHOMIRROR_FUNCTION")
 
 // buildFunction builds the function as Vercel's builder does: a main that the project does

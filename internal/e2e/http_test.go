@@ -47,7 +47,13 @@ type page struct {
 // get calls a path as it stands; headers are name, value and so on.
 func (d *deployment) get(t *testing.T, method, path string, headers ...string) page {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, d.address+path, nil)
+	return d.send(t, method, path, "", headers...)
+}
+
+// send brings a body along.
+func (d *deployment) send(t *testing.T, method, path, body string, headers ...string) page {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, d.address+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +247,26 @@ func TestFunctionWithoutSettings(t *testing.T) {
 	for _, says := range want {
 		if got.Status != 500 || !strings.Contains(got.Text, "<li>"+says.(string)) || got.Headers.Get("Content-Type") != "text/html; charset=utf-8" {
 			t.Errorf("%d %v %s", got.Status, got.Headers, got.Text)
+		}
+	}
+	// Whom no scheduler could call says so too, where all else is right; not a preview, which
+	// does not sync, nor one that lets in an account.
+	const closed = "CRON_SECRET: is missing"
+	for _, c := range []struct {
+		settings []string
+		status   int
+		problems []any
+	}{
+		{[]string{"CRON_SECRET="}, 500, []any{closed}},
+		{[]string{"CRON_SECRET= "}, 500, []any{closed}},
+		{[]string{"CRON_SECRET=", "DATABASE_URL="}, 500, []any{"DATABASE_URL: is missing", closed}},
+		{[]string{"CRON_SECRET=", "OIDC_AUDIENCE=https://m.example", "OIDC_SERVICE_ACCOUNT=s@p.iam.gserviceaccount.com"}, 200, nil},
+		{[]string{"CRON_SECRET=", "VERCEL_ENV=preview"}, 200, nil},
+	} {
+		got := w.function(t, c.settings...).get(t, "GET", "/healthz")
+		problems, _ := got.Body["problems"].([]any)
+		if diff := cmp.Diff(c.problems, problems); got.Status != c.status || diff != "" {
+			t.Errorf("%v: %d %s (-want +got):\n%s", c.settings, got.Status, got.Text, diff)
 		}
 	}
 }

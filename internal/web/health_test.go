@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -24,6 +25,61 @@ func deep(t *testing.T, s *site, parameters string) (status int, states map[stri
 		states[m["module"].(string)] = m["state"]
 	}
 	return status, states, whole
+}
+
+// Monitors ask with HEAD: as GET, without a body. Of what changes anything it runs nothing.
+func TestHead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, pgtest.Database(t), secret)
+	for path, status := range map[string]int{
+		"/healthz": 200, "/healthz?deep=true": 503, "/healthz?deep=x": 400, "/api/sync?module=leads": 405,
+	} {
+		var sizes []int64
+		for _, method := range []string{http.MethodHead, http.MethodGet} {
+			request, err := http.NewRequestWithContext(t.Context(), method, s.url+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Authorization", "Bearer "+secret)
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			_ = response.Body.Close()
+			if err != nil || response.StatusCode != status || method == http.MethodHead && len(body) > 0 {
+				t.Errorf("%s %s: %d %q, %v", method, path, response.StatusCode, body, err)
+			}
+			sizes = append(sizes, response.ContentLength)
+			if status == 405 {
+				break // GET would run it
+			}
+		}
+		if len(sizes) == 2 && sizes[0] != sizes[1] {
+			t.Errorf("%s: HEAD says %d bytes, GET %d", path, sizes[0], sizes[1])
+		}
+	}
+	conn, err := pgx.Connect(t.Context(), s.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	var runs int
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM sync_runs").Scan(&runs); err != nil || runs != 0 {
+		t.Errorf("%d runs, %v", runs, err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/healthz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != 405 || response.Header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d %v", response.StatusCode, response.Header)
+	}
 }
 
 func TestDeepHealth(t *testing.T) {

@@ -40,13 +40,18 @@ func New(m *mirror.Mirror, secret string, log *slog.Logger, options ...Option) h
 	r := chi.NewRouter()
 	r.Use(traced, s.recover, hardened)
 	r.Get("/healthz", s.health)
+	r.Head("/healthz", s.health) // monitors; net/http, and the platform of a function, leave the body out
 	r.With(s.authorize, s.refusePreview).Get("/api/sync", s.sync)
 	s.mountDashboard(r)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusNotFound, failure{Error: "there is nothing here", Hint: "see GET /api/sync?module=leads and GET /healthz"})
 	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Allow", http.MethodGet)
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		allowed := http.MethodGet
+		if r.URL.Path == "/healthz" {
+			allowed += ", " + http.MethodHead
+		}
+		w.Header().Set("Allow", allowed)
 		answer(w, http.StatusMethodNotAllowed, failure{Error: "only GET is allowed here"})
 	})
 	return r

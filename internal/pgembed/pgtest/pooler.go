@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// Pooled reports whether tests are to reach their databases through a transaction pooler.
+// Pooled reports whether tests are to reach their databases through a pooler: a transaction
+// pooler, or with ZOHOMIRROR_POOLER=session one of sessions.
 func Pooled() bool { return os.Getenv("ZOHOMIRROR_POOLER") != "" }
 
 // Pooler puts PgBouncer before a database for as long as the test lasts, and returns the
@@ -35,7 +36,8 @@ func Pooler(t testing.TB, database string) string {
 }
 
 // poolerSettings make the harshest transaction pooler there is: few connections, each
-// transaction on the one that rested longest, and nothing of a session is cleaned up.
+// transaction on the one that rested longest, and nothing of a session is cleaned up. In session
+// mode PgBouncer cleans up by itself.
 const poolerSettings = `[databases]
 * = host=%s port=%s
 [pgbouncer]
@@ -44,11 +46,20 @@ listen_port = %d
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = %s
-pool_mode = transaction
-default_pool_size = 4
+pool_mode = %s
+default_pool_size = %d
 server_round_robin = 1
 server_login_retry = 1
 `
+
+// mode is the pooler's, and how many connections it has for a database: a session holds
+// one to its end.
+func mode() (name string, connections int) {
+	if os.Getenv("ZOHOMIRROR_POOLER") == "session" {
+		return "session", 15 // as Supabase's smallest
+	}
+	return "transaction", 4
+}
 
 // StartPooler starts PgBouncer before a database, for its user alone.
 func StartPooler(database string) (address string, stop func(), err error) {
@@ -98,10 +109,11 @@ func startPooler(program, folder string, database *url.URL) (*exec.Cmd, string, 
 	}
 	password, _ := database.User.Password()
 	users, settings := filepath.Join(folder, "users"), filepath.Join(folder, "pgbouncer.ini")
+	pooling, connections := mode()
 	err = errors.Join(
 		os.Chmod(folder, 0o755),
 		os.WriteFile(users, fmt.Appendf(nil, "%q %q\n", database.User.Username(), password), 0o644),
-		os.WriteFile(settings, fmt.Appendf(nil, poolerSettings, database.Hostname(), database.Port(), port, users), 0o644),
+		os.WriteFile(settings, fmt.Appendf(nil, poolerSettings, database.Hostname(), database.Port(), port, users, pooling, connections), 0o644),
 	)
 	if err != nil {
 		return nil, "", err
