@@ -166,7 +166,12 @@ func parse(query string) (*statement, error) {
 	if !p.take("from") {
 		return nil, missing("from")
 	}
-	s.module = p.next().text
+	module := p.next()
+	if module.quoted || module.text != "" && !isName(module.text) {
+		p.at--
+		return nil, p.unexpected()
+	}
+	s.module = module.text
 	if !p.take("where") {
 		return nil, missing("where")
 	}
