@@ -188,47 +188,31 @@ func TestPain20FunctionIsKilled(t *testing.T) {
 	w.goesOn(t, before, lockHeld, 2)
 }
 
-// A deployment that is asked to end while a run is at work answers its caller, ends well,
-// and its successor goes on.
+// A server that is asked to end while a run is at work answers its caller, ends well, and its
+// successor goes on. While Zoho does not answer, or asks for patience, it does not wait for it:
+// the platform would kill it ten seconds later.
 func TestServeIsStopped(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.begin(t)
-	before := w.ready(t)
-	d := w.serve(t)
-	w.wire.strike(5, 1, meanwhile(func() {
-		_ = d.Process.Signal(syscall.SIGTERM) // it is alive
-		time.Sleep(100 * time.Millisecond)    // it arrives
-	}))
-	out := d.tick(t)
-	w.wire.calm()
-	if out.Status != "ok" || !out.More || out.Reason != "stopping" {
-		t.Errorf("the run at work: %s", out)
-	}
-	if status := d.wait(); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
-	w.tick = w.serve(t).tick
-	w.goesOn(t, before, lockFree, 1)
-}
-
-// A server that is asked to end while Zoho does not answer, or asks for patience, does not wait
-// for it: the platform would kill it ten seconds later.
-func TestServeIsStoppedWhileItWaits(t *testing.T) {
-	t.Parallel()
-	patience := answers(http.StatusTooManyRequests, plain, tooMany, "Retry-After", "20")
-	for name, trouble := range map[string]blow{"for an answer": hang, "for its limits": patience} {
-		for _, call := range []int{1, 5} {
+	for name, meets := range map[string]struct {
+		calls []int // where it is asked
+		times int
+		blow  blow
+	}{
+		"reading":   {[]int{5}, 1, meanwhile(func() { time.Sleep(100 * time.Millisecond) })}, // the signal arrives
+		"no answer": {[]int{1, 5}, always, hang},
+		"patience":  {[]int{1, 5}, always, answers(http.StatusTooManyRequests, plain, tooMany, "Retry-After", "20")},
+	} {
+		for _, call := range meets.calls {
 			t.Run(fmt.Sprintf("%s, call %d", name, call), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				w.begin(t)
 				before := w.ready(t)
 				d := w.serve(t)
-				asked := sync.OnceFunc(func() { _ = d.Process.Signal(syscall.SIGTERM) }) // it is alive
-				w.wire.strike(call, always, func(rw http.ResponseWriter, r *http.Request, zoho http.Handler) {
-					asked()
-					trouble(rw, r, zoho)
+				ask := sync.OnceFunc(func() { _ = d.Process.Signal(syscall.SIGTERM) }) // it is alive
+				w.wire.strike(call, meets.times, func(rw http.ResponseWriter, r *http.Request, zoho http.Handler) {
+					ask()
+					meets.blow(rw, r, zoho)
 				})
 				out := d.tick(t)
 				w.wire.calm()

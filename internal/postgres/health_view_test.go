@@ -136,20 +136,26 @@ func untidy(t testing.TB, s *Store) {
 	mustExec(t, s, "UPDATE sync_metadata SET fetched_at = now() - interval '25 hours' WHERE key = 'tidied'")
 }
 
+// readForLong has somebody else read a table in a transaction that does not end.
+func readForLong(t *testing.T, s *Store, table string) {
+	t.Helper()
+	tx, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) }) // before the pool is closed
+	if _, err := tx.Exec(t.Context(), "SELECT FROM "+table); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A partition that somebody reads is left for another day, and nobody waits for it for long.
 func TestTidyWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.Database(t))
 	untidy(t, s)
 	mustExec(t, s, "CREATE TABLE sync_runs_2020_01 PARTITION OF sync_runs FOR VALUES FROM ('2020-01-01Z') TO ('2020-02-01Z')")
-	tx, err := s.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "SELECT FROM sync_runs_2020_01"); err != nil {
-		t.Fatal(err)
-	}
+	readForLong(t, s, "sync_runs_2020_01")
 	if err := s.Tidy(t.Context(), 90*24*time.Hour); sqlState(err) != codeLockNotAvailable {
 		t.Errorf("tidied: %v", err)
 	}
@@ -166,14 +172,7 @@ func TestTidyMakesNobodyWait(t *testing.T) {
 	untidy(t, s)
 	last := "sync_runs_" + time.Now().UTC().AddDate(0, 0, 1-time.Now().UTC().Day()).AddDate(0, 2, 0).Format("2006_01")
 	mustExec(t, s, "DROP TABLE "+last)
-	tx, err := s.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "SELECT FROM sync_runs"); err != nil {
-		t.Fatal(err)
-	}
+	readForLong(t, s, "sync_runs")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Tidy(ctx, 90*24*time.Hour); sqlState(err) != codeLockNotAvailable || months(t, s)[last] {
